@@ -1,0 +1,3 @@
+//! The audit log: its Merkle tree, its records, its checkpoints. Pure, so that a verifier needs nothing else.
+
+pub mod merkle;

@@ -1,0 +1,88 @@
+//! Access request: asks for more than is granted. Approvals answer it, n of m.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::id::{Digest, GrantId, Index, Name, OperationId, RequestId};
+use crate::operation::Access;
+use crate::permission::PermissionSet;
+use crate::time::LogTime;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    pub id: RequestId,
+    pub principal: Name,
+    /// On whose behalf the principal acts, where it said so.
+    pub on_behalf_of: Option<Name>,
+    pub target: Name,
+    pub ask: Ask,
+    pub reason: String,
+    pub needed: u32,
+    pub approvals: BTreeMap<Name, Decision>,
+    pub status: RequestStatus,
+    pub opened: LogTime,
+    pub expires: LogTime,
+    /// Identical requests that joined this one.
+    pub joined: u64,
+    pub version: Index,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// One operation, exactly as it would be executed.
+    Exact {
+        digest: Digest,
+        /// Full text for the approver, at most [`STATEMENT_SHOWN_MAX`] bytes; longer statements are refused, not cut.
+        statement: String,
+        /// Bound parameters rendered for the approver.
+        parameters: Vec<String>,
+        /// Database, effective role, search path and pinned settings.
+        context: Vec<(String, String)>,
+        /// What was missing.
+        missing: Vec<Access>,
+        job_version: Option<Index>,
+        target_version: Index,
+    },
+    /// Permissions for a while.
+    Window { permissions: PermissionSet, length: Duration },
+}
+
+/// Bytes of statement text a request carries for the approver.
+pub const STATEMENT_SHOWN_MAX: usize = 64 * 1024;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    pub by: Name,
+    pub at: LogTime,
+    pub reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RequestStatus {
+    Pending,
+    /// May be spent until the request expires. A window has become a grant.
+    Approved { grant: Option<GrantId> },
+    Denied(Decision),
+    Withdrawn { by: Name },
+    Expired,
+    Spent { by: OperationId },
+    /// A version it was judged under changed meanwhile: it must be decided anew.
+    Reopened,
+}
+
+impl RequestStatus {
+    /// Can still be decided on.
+    pub fn is_open(&self) -> bool {
+        match self {
+            RequestStatus::Pending | RequestStatus::Reopened => true,
+            RequestStatus::Approved { .. }
+            | RequestStatus::Denied(_)
+            | RequestStatus::Withdrawn { .. }
+            | RequestStatus::Expired
+            | RequestStatus::Spent { .. } => false,
+        }
+    }
+}
+
+/// Who must not decide: the principal, its owners, those it acts for.
+pub type Conflicted = BTreeSet<Name>;
