@@ -1,5 +1,7 @@
 //! The replicated control state: a persistent value, cheap to clone, changed only by [`crate::command::apply`].
 
+pub mod rows;
+
 use imbl::OrdMap;
 
 use crate::command::Reply;

@@ -1,0 +1,48 @@
+//! The rows of the state: what is written to disk and streamed in a snapshot, one row an entity.
+//!
+//! `apply` names the rows it changed ([`RowKey`]); [`crate::encoding::encode_row`] turns each into the bytes that go
+//! into the same write batch as the applied index. Indexes are not rows: they are rebuilt on load.
+
+use crate::id::{Digest, GrantId, LockId, Name, NodeId, ProposalId, RequestId, RevocationId};
+use crate::state::State;
+
+/// One row. The order of the variants is the order of the keys on disk.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RowKey {
+    /// Applied index and log time: changed by every entry.
+    Clock,
+    /// [`crate::state::ClusterFacts`].
+    Cluster,
+    Member(NodeId),
+    JoinToken(Digest),
+    Principal(Name),
+    Target(Name),
+    Credential(Name),
+    Role(Name),
+    Job(Name),
+    Grant(GrantId),
+    Request(RequestId),
+    Lock(LockId),
+    Receipt(RevocationId),
+    Proposal(ProposalId),
+}
+
+impl State {
+    /// Every row there is, in key order.
+    pub fn row_keys(&self) -> impl Iterator<Item = RowKey> + '_ {
+        let facts = [RowKey::Clock, RowKey::Cluster].into_iter();
+        facts
+            .chain(self.members.keys().map(|k| RowKey::Member(*k)))
+            .chain(self.join_tokens.keys().map(|k| RowKey::JoinToken(*k)))
+            .chain(self.principals.keys().map(|k| RowKey::Principal(k.clone())))
+            .chain(self.targets.keys().map(|k| RowKey::Target(k.clone())))
+            .chain(self.credentials.keys().map(|k| RowKey::Credential(k.clone())))
+            .chain(self.roles.keys().map(|k| RowKey::Role(k.clone())))
+            .chain(self.jobs.keys().map(|k| RowKey::Job(k.clone())))
+            .chain(self.grants.keys().map(|k| RowKey::Grant(*k)))
+            .chain(self.requests.keys().map(|k| RowKey::Request(*k)))
+            .chain(self.locks.keys().map(|k| RowKey::Lock(*k)))
+            .chain(self.receipts.keys().map(|k| RowKey::Receipt(*k)))
+            .chain(self.proposals.keys().map(|k| RowKey::Proposal(k.clone())))
+    }
+}
