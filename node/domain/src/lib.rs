@@ -22,6 +22,7 @@ pub mod target;
 
 pub mod admission;
 pub mod command;
+pub mod encoding;
 pub mod refusal;
 pub mod state;
 pub mod verdict;

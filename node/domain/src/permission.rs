@@ -53,12 +53,22 @@ impl PermissionSet {
         PermissionSet(sorted.into_iter().collect())
     }
 
+    /// As it was stored, whatever today's canonical form is.
+    pub(crate) fn as_stored(permissions: Vec<Permission>) -> Self {
+        PermissionSet(permissions.into())
+    }
+
     pub fn iter(&self) -> std::slice::Iter<'_, Permission> {
         self.0.iter()
     }
 
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Is `access` allowed by one of these permissions?
+    pub fn allows(&self, access: &Access) -> bool {
+        self.0.iter().any(|permission| permission.allows(access))
     }
 }
 

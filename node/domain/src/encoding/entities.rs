@@ -1,0 +1,241 @@
+//! Stored forms of the entities: what the rows of the state hold.
+
+use std::collections::BTreeMap;
+
+use super::DecodeError;
+use super::commands::reply;
+use super::parts::{
+    StoredDecision, StoredNodeReceipt, StoredPermission, StoredScram, StoredSealed, ask, grant_source, grant_status, lock_on, principal_kind, request_status, serving, target_selector, upstream_tls,
+};
+use super::wire::{Wire, stored_struct};
+use crate::credential::Credential;
+use crate::grant::Grant;
+use crate::id::{Index, Name, TokenId};
+use crate::job::Job;
+use crate::lock::Lock;
+use crate::member::{JoinToken, Member, Receipt};
+use crate::principal::{Principal, Token};
+use crate::request::{Decision, Request};
+use crate::role::Role;
+use crate::state::{ClusterFacts, Remembered};
+use crate::target::Target;
+use crate::time::LogTime;
+
+/// What the clock row holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Clock {
+    pub(crate) applied: Index,
+    pub(crate) now: LogTime,
+}
+
+stored_struct!(StoredClock = Clock {
+    applied: u64 [uint64, tag = 1],
+    now: u64 [uint64, tag = 2],
+});
+
+stored_struct!(StoredFacts = ClusterFacts {
+    id: String [string, tag = 1],
+    incarnation: u64 [uint64, tag = 2],
+    feature_level: u32 [uint32, tag = 3],
+    narrowed: u64 [uint64, tag = 4],
+    recovery_key: Vec<u8> [bytes = "vec", tag = 5],
+});
+
+/// A checkpoint key, and the index from which it counts.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct StoredCheckpointKey {
+    #[prost(uint64, tag = 1)]
+    from: u64,
+    #[prost(bytes = "vec", tag = 2)]
+    key: Vec<u8>,
+}
+
+impl Wire for BTreeMap<Index, [u8; 32]> {
+    type Stored = Vec<StoredCheckpointKey>;
+
+    fn store(&self) -> Self::Stored {
+        self.iter().map(|(from, key)| StoredCheckpointKey { from: from.0, key: key.to_vec() }).collect()
+    }
+
+    fn load(stored: Self::Stored) -> Result<Self, DecodeError> {
+        stored.into_iter().map(|entry| Ok((Index(entry.from), Wire::load(entry.key)?))).collect()
+    }
+}
+
+stored_struct!(StoredMember = Member {
+    id: u64 [uint64, tag = 1],
+    address: String [string, tag = 2],
+    admin_address: String [string, tag = 3],
+    checkpoint_keys: Vec<StoredCheckpointKey> [message, repeated, tag = 4],
+    sealing_key: Vec<u8> [bytes = "vec", tag = 5],
+    role: u32 [uint32, tag = 6],
+    serving: serving::Stored [message, required, tag = 7],
+    feature_level_max: u32 [uint32, tag = 8],
+    version: u64 [uint64, tag = 9],
+});
+
+stored_struct!(StoredJoinToken = JoinToken {
+    lookup: Vec<u8> [bytes = "vec", tag = 1],
+    expires: u64 [uint64, tag = 2],
+    made_by: String [string, tag = 3],
+    spent_by: Option<u64> [uint64, optional, tag = 4],
+});
+
+stored_struct!(StoredToken = Token {
+    id: u64 [uint64, tag = 1],
+    usage: u32 [uint32, tag = 2],
+    lookup: Vec<u8> [bytes = "vec", tag = 3],
+    scram: StoredScram [message, required, tag = 4],
+    label: String [string, tag = 5],
+    expires: Option<u64> [uint64, optional, tag = 6],
+    issued_by: String [string, tag = 7],
+    issued: u64 [uint64, tag = 8],
+});
+
+/// A token stands under its own id.
+impl Wire for BTreeMap<TokenId, Token> {
+    type Stored = Vec<StoredToken>;
+
+    fn store(&self) -> Self::Stored {
+        self.values().map(Wire::store).collect()
+    }
+
+    fn load(stored: Self::Stored) -> Result<Self, DecodeError> {
+        stored.into_iter().map(|token| Token::load(token).map(|token| (token.id, token))).collect()
+    }
+}
+
+stored_struct!(StoredPrincipal = Principal {
+    name: String [string, tag = 1],
+    kind: principal_kind::Stored [message, required, tag = 2],
+    active: bool [bool, tag = 3],
+    tokens: Vec<StoredToken> [message, repeated, tag = 4],
+    labels: BTreeMap<String, String> [btree_map = "string, string", tag = 5],
+    version: u64 [uint64, tag = 6],
+    narrowed: u64 [uint64, tag = 7],
+});
+
+stored_struct!(StoredTarget = Target {
+    name: String [string, tag = 1],
+    protocol: u32 [uint32, tag = 2],
+    address: String [string, tag = 3],
+    tls: upstream_tls::Stored [message, required, tag = 4],
+    credential: String [string, tag = 5],
+    default_database: String [string, tag = 6],
+    hold: u64 [uint64, tag = 7],
+    request_expiry: u64 [uint64, tag = 8],
+    approvals_needed: u32 [uint32, tag = 9],
+    owner: Option<String> [string, optional, tag = 10],
+    labels: BTreeMap<String, String> [btree_map = "string, string", tag = 11],
+    weak_cancel: bool [bool, tag = 12],
+    version: u64 [uint64, tag = 13],
+    narrowed: u64 [uint64, tag = 14],
+});
+
+stored_struct!(StoredCredential = Credential {
+    name: String [string, tag = 1],
+    username: String [string, tag = 2],
+    sealed: StoredSealed [message, required, tag = 3],
+    version: u64 [uint64, tag = 4],
+    narrowed: u64 [uint64, tag = 5],
+});
+
+stored_struct!(StoredRole = Role {
+    name: String [string, tag = 1],
+    description: String [string, tag = 2],
+    permissions: Vec<StoredPermission> [message, repeated, tag = 3],
+    version: u64 [uint64, tag = 4],
+    narrowed: u64 [uint64, tag = 5],
+});
+
+stored_struct!(StoredJob = Job {
+    name: String [string, tag = 1],
+    purpose: String [string, tag = 2],
+    owner: String [string, tag = 3],
+    backup_owner: Option<String> [string, optional, tag = 4],
+    permissions: Vec<StoredPermission> [message, repeated, tag = 5],
+    roles: Vec<String> [string, repeated, tag = 6],
+    data_classes: Vec<String> [string, repeated, tag = 7],
+    environments: Vec<String> [string, repeated, tag = 8],
+    expires: Option<u64> [uint64, optional, tag = 9],
+    version: u64 [uint64, tag = 10],
+    narrowed: u64 [uint64, tag = 11],
+});
+
+stored_struct!(StoredGrant = Grant {
+    id: u64 [uint64, tag = 1],
+    name: Option<String> [string, optional, tag = 2],
+    principal: String [string, tag = 3],
+    target: target_selector::Stored [message, required, tag = 4],
+    permissions: Vec<StoredPermission> [message, repeated, tag = 5],
+    roles: Vec<String> [string, repeated, tag = 6],
+    valid_from: Option<u64> [uint64, optional, tag = 7],
+    expires: Option<u64> [uint64, optional, tag = 8],
+    review_due: Option<u64> [uint64, optional, tag = 9],
+    strict: bool [bool, tag = 10],
+    source: grant_source::Stored [message, required, tag = 11],
+    status: grant_status::Stored [message, required, tag = 12],
+    granted_by: String [string, tag = 13],
+    granted: u64 [uint64, tag = 14],
+    version: u64 [uint64, tag = 15],
+    narrowed: u64 [uint64, tag = 16],
+});
+
+/// A decision and whose it is.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct StoredApproval {
+    #[prost(string, tag = 1)]
+    name: String,
+    #[prost(message, required, tag = 2)]
+    decision: StoredDecision,
+}
+
+impl Wire for BTreeMap<Name, Decision> {
+    type Stored = Vec<StoredApproval>;
+
+    fn store(&self) -> Self::Stored {
+        self.iter().map(|(name, decision)| StoredApproval { name: name.store(), decision: decision.store() }).collect()
+    }
+
+    fn load(stored: Self::Stored) -> Result<Self, DecodeError> {
+        stored.into_iter().map(|entry| Ok((Name::load(entry.name)?, Decision::load(entry.decision)?))).collect()
+    }
+}
+
+stored_struct!(StoredRequest = Request {
+    id: u64 [uint64, tag = 1],
+    principal: String [string, tag = 2],
+    on_behalf_of: Option<String> [string, optional, tag = 3],
+    target: String [string, tag = 4],
+    ask: ask::Stored [message, required, tag = 5],
+    reason: String [string, tag = 6],
+    needed: u32 [uint32, tag = 7],
+    approvals: Vec<StoredApproval> [message, repeated, tag = 8],
+    status: request_status::Stored [message, required, tag = 9],
+    opened: u64 [uint64, tag = 10],
+    expires: u64 [uint64, tag = 11],
+    joined: u64 [uint64, tag = 12],
+    version: u64 [uint64, tag = 13],
+    conflicted: Vec<String> [string, repeated, tag = 14],
+});
+
+stored_struct!(StoredLock = Lock {
+    id: u64 [uint64, tag = 1],
+    on: lock_on::Stored [message, required, tag = 2],
+    reason: String [string, tag = 3],
+    by: String [string, tag = 4],
+    created: u64 [uint64, tag = 5],
+    expires: Option<u64> [uint64, optional, tag = 6],
+    version: u64 [uint64, tag = 7],
+});
+
+stored_struct!(StoredReceipt = Receipt {
+    revocation: u64 [uint64, tag = 1],
+    nodes: Vec<StoredNodeReceipt> [message, repeated, tag = 2],
+    made: u64 [uint64, tag = 3],
+});
+
+stored_struct!(StoredRemembered = Remembered {
+    at: u64 [uint64, tag = 1],
+    reply: reply::Stored [message, required, tag = 2],
+});
