@@ -1,3 +1,4 @@
 //! The audit log: its Merkle tree, its records, its checkpoints. Pure, so that a verifier needs nothing else.
 
 pub mod merkle;
+pub mod record;

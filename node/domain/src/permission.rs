@@ -11,10 +11,19 @@
 //! assize:decide on request/*
 //! ```
 
+mod algebra;
+mod canonical;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::operation::{Access, Protocol, Verb};
+pub use algebra::narrowest_cover;
+pub use text::{EXCEPTIONS_MAX, InvalidPermission, PERMISSION_TEXT_MAX};
 
 /// A pattern for one path segment.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,14 +52,14 @@ pub struct Permission {
     pub except: Vec<Pattern>,
 }
 
-/// What a grant, role or job description allows: the union of its permissions, sorted and without repeats.
+/// What a grant, role or job description allows: the union of its permissions, in canonical form.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct PermissionSet(Arc<[Permission]>);
 
 impl PermissionSet {
+    /// The canonical form of their union.
     pub fn new(permissions: impl IntoIterator<Item = Permission>) -> Self {
-        let sorted: BTreeSet<Permission> = permissions.into_iter().collect();
-        PermissionSet(sorted.into_iter().collect())
+        PermissionSet(canonical::canonical(permissions).into())
     }
 
     /// As it was stored, whatever today's canonical form is.
@@ -65,17 +74,15 @@ impl PermissionSet {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
-
-    /// Is `access` allowed by one of these permissions?
-    pub fn allows(&self, access: &Access) -> bool {
-        self.0.iter().any(|permission| permission.allows(access))
-    }
 }
 
 impl Permission {
     /// Does this permission alone allow `access`?
     pub fn allows(&self, access: &Access) -> bool {
-        self.protocol == access.protocol && self.verbs.contains(&access.verb) && self.on.matches(access) && !self.except.iter().any(|p| p.overlaps_access(access))
+        self.protocol == access.protocol
+            && self.verbs.contains(&access.verb)
+            && self.on.matches(access)
+            && !self.except.iter().any(|exception| exception.overlaps_access(access))
     }
 }
 

@@ -1,0 +1,190 @@
+//! The algebra: intersect, union, minus, covers.
+//!
+//! Read a pattern as a set of points: a concrete path and one column of it. All operations are exact on points. What
+//! makes that cheap is that names are without end: finitely many patterns cover another only if one of them does in
+//! every segment (take, for each segment, a name that no pattern mentions), so emptiness shows pattern by pattern.
+//!
+//! An access that touches no column (`count(*)`) is allowed by any list of columns on its path. Taking columns away
+//! leaves it allowed as long as one column is left.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::canonical::simplify;
+use super::{Pattern, Permission, PermissionSet, Segment};
+use crate::operation::Access;
+
+impl Segment {
+    /// What both hold.
+    pub(super) fn meet(&self, other: &Segment) -> Option<Segment> {
+        match (self, other) {
+            (Segment::Any, s) | (s, Segment::Any) => Some(s.clone()),
+            (Segment::Exact(a), Segment::Exact(b)) => (a == b).then(|| self.clone()),
+            (Segment::Exact(a), Segment::Prefix(p)) => a.starts_with(p.as_ref()).then(|| self.clone()),
+            (Segment::Prefix(p), Segment::Exact(a)) => a.starts_with(p.as_ref()).then(|| other.clone()),
+            (Segment::Prefix(a), Segment::Prefix(b)) => {
+                if a.starts_with(b.as_ref()) {
+                    Some(self.clone())
+                } else {
+                    b.starts_with(a.as_ref()).then(|| other.clone())
+                }
+            }
+        }
+    }
+
+    /// Holds all that `other` holds.
+    pub(super) fn covers(&self, other: &Segment) -> bool {
+        match (self, other) {
+            (Segment::Any, _) => true,
+            (Segment::Exact(a), Segment::Exact(b)) => a == b,
+            (Segment::Prefix(p), Segment::Exact(s) | Segment::Prefix(s)) => s.starts_with(p.as_ref()),
+            (Segment::Exact(_) | Segment::Prefix(_), Segment::Any) | (Segment::Exact(_), Segment::Prefix(_)) => false,
+        }
+    }
+}
+
+impl Pattern {
+    pub(super) fn segments_cover(&self, other: &Pattern) -> bool {
+        self.segments.len() == other.segments.len() && self.segments.iter().zip(&other.segments).all(|(a, b)| a.covers(b))
+    }
+
+    pub(super) fn covers(&self, other: &Pattern) -> bool {
+        self.segments_cover(other)
+            && match (&self.columns, &other.columns) {
+                (None, _) => true,
+                (Some(_), None) => false,
+                (Some(own), Some(theirs)) => theirs.is_subset(own),
+            }
+    }
+
+    pub(super) fn meet(&self, other: &Pattern) -> Option<Pattern> {
+        if self.segments.len() != other.segments.len() {
+            return None;
+        }
+        let segments = self.segments.iter().zip(&other.segments).map(|(a, b)| a.meet(b)).collect::<Option<Vec<_>>>()?;
+        Some(Pattern { segments, columns: meet_columns(self.columns.as_ref(), other.columns.as_ref()) })
+    }
+
+    /// Touches no column: holds only accesses that touch none.
+    fn is_columnless(&self) -> bool {
+        self.columns.as_ref().is_some_and(BTreeSet::is_empty)
+    }
+}
+
+fn meet_columns(a: Option<&BTreeSet<Arc<str>>>, b: Option<&BTreeSet<Arc<str>>>) -> Option<BTreeSet<Arc<str>>> {
+    match (a, b) {
+        (None, None) => None,
+        (Some(columns), None) | (None, Some(columns)) => Some(columns.clone()),
+        (Some(a), Some(b)) => Some(a.intersection(b).cloned().collect()),
+    }
+}
+
+impl Permission {
+    /// What just this access needs.
+    pub(super) fn exactly(access: &Access) -> Permission {
+        let segment = |name: &Arc<str>| if name.as_ref() == "*" { Segment::Any } else { Segment::Exact(name.clone()) };
+        Permission {
+            protocol: access.protocol,
+            verbs: BTreeSet::from([access.verb]),
+            on: Pattern { segments: access.resource.path.iter().map(segment).collect(), columns: access.resource.columns.clone() },
+            except: Vec::new(),
+        }
+    }
+
+    /// Exact on every access, not only on points.
+    fn intersect(&self, other: &Permission) -> Option<Permission> {
+        if self.protocol != other.protocol {
+            return None;
+        }
+        let verbs: BTreeSet<_> = self.verbs.intersection(&other.verbs).copied().collect();
+        if verbs.is_empty() {
+            return None;
+        }
+        let on = self.on.meet(&other.on)?;
+        let except = self.except.iter().chain(&other.except).cloned().collect();
+        simplify(Permission { protocol: self.protocol, verbs, on, except })
+    }
+
+    /// What `self` allows and `other` does not, as permissions that are pushed onto `left`.
+    fn minus(self, other: &Permission, left: &mut Vec<Permission>) {
+        let shared: BTreeSet<_> = self.verbs.intersection(&other.verbs).copied().collect();
+        let meet = if self.protocol == other.protocol && !shared.is_empty() { self.on.meet(&other.on) } else { None };
+        let Some(meet) = meet else {
+            left.push(self);
+            return;
+        };
+        let verbs: BTreeSet<_> = self.verbs.difference(&other.verbs).copied().collect();
+        if !verbs.is_empty() {
+            left.push(Permission { verbs, ..self.clone() });
+        }
+        // Within `other.on`, but outside of what `other` allows there.
+        for exception in &other.except {
+            let nothing_there = meet.is_columnless() && exception.columns.is_some();
+            if let (Some(on), false) = (meet.meet(exception), nothing_there) {
+                left.extend(simplify(Permission { protocol: self.protocol, verbs: shared.clone(), on, except: self.except.clone() }));
+            }
+        }
+        // Outside of `other.on`.
+        let inside = other.on.segments_cover(&self.on);
+        let mut except = self.except;
+        except.push(other.on.clone());
+        if let Some(outside) = simplify(Permission { protocol: self.protocol, verbs: shared, on: self.on, except })
+            && !(inside && outside.on.is_columnless())
+        {
+            left.push(outside);
+        }
+    }
+}
+
+impl PermissionSet {
+    /// Is `access` allowed, every point of it by one of these permissions?
+    pub fn allows(&self, access: &Access) -> bool {
+        self.iter().any(|permission| permission.allows(access)) || (is_compound(access) && minus_all(vec![Permission::exactly(access)], self).is_empty())
+    }
+
+    /// Does this allow all that `other` allows?
+    pub fn covers(&self, other: &PermissionSet) -> bool {
+        minus_all(other.iter().cloned().collect(), self).is_empty()
+    }
+
+    /// What both allow.
+    pub fn intersect(&self, other: &PermissionSet) -> PermissionSet {
+        PermissionSet::new(self.iter().flat_map(|a| other.iter().filter_map(|b| a.intersect(b))))
+    }
+
+    /// What either allows.
+    pub fn union(&self, other: &PermissionSet) -> PermissionSet {
+        PermissionSet::new(self.iter().chain(other.iter()).cloned())
+    }
+
+    /// What this allows and `other` does not.
+    pub fn minus(&self, other: &PermissionSet) -> PermissionSet {
+        PermissionSet::new(minus_all(self.iter().cloned().collect(), other))
+    }
+}
+
+/// Points of it may be allowed by different permissions.
+fn is_compound(access: &Access) -> bool {
+    access.resource.columns.as_ref().is_some_and(|columns| columns.len() > 1) || access.resource.path.iter().any(|name| name.as_ref() == "*")
+}
+
+fn minus_all(mut left: Vec<Permission>, set: &PermissionSet) -> Vec<Permission> {
+    left = left.into_iter().filter_map(simplify).collect();
+    for taken in set.iter() {
+        if left.is_empty() {
+            break;
+        }
+        let mut next = Vec::with_capacity(left.len());
+        for permission in left {
+            permission.minus(taken, &mut next);
+        }
+        left = next;
+    }
+    left
+}
+
+/// The least that allows every one of these accesses: a proposal for a grant or a job description from what was seen.
+/// Every set that allows them all covers it.
+pub fn narrowest_cover(observed: &[Access]) -> PermissionSet {
+    PermissionSet::new(observed.iter().map(Permission::exactly))
+}
