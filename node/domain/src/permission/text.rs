@@ -344,7 +344,7 @@ impl<'a> Parser<'a> {
         }
         if segments.len() != length {
             let plural = if segments.len() == 1 { "" } else { "s" };
-            return Err(self.error(format!("a {protocol} path has {length} segments ({}), not {} segment{plural}", protocol.path_example(), segments.len())));
+            return Err(self.error(format!("paths of {protocol} have {length} segments ({}), not {} segment{plural}", protocol.path_example(), segments.len())));
         }
         let columns = if self.take('(') { Some(self.columns(separator)?) } else { None };
         Ok(Pattern { segments, columns })
