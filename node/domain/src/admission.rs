@@ -1,14 +1,29 @@
 //! Admission: the review of one attempt to start a loop, and the permit it yields.
+//!
+//! ```text
+//! effective permissions = (grants ∩ job description) ∪ approved requests − locks
+//! ```
 
+mod effective;
 pub mod permit;
+mod table;
+#[cfg(test)]
+mod tests;
 
-use crate::grant::Grant;
+use crate::grant::{Grant, GrantStatus};
 use crate::id::{GrantId, Index, Name, SessionId};
+use crate::lock::LockOn;
+use crate::operation::{Access, Operation};
+use crate::principal::PrincipalKind;
 use crate::refusal::Refusal;
+use crate::state::State;
+use crate::target::Target;
+use crate::time::LogTime;
+use crate::verdict::Verdict;
 pub use permit::Permit;
 
 /// An identified principal wants a session with a target.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
     pub session: SessionId,
     pub principal: Name,
@@ -20,6 +35,7 @@ pub struct Attempt {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     Approved,
+    /// What was granted and not admitted, a permission a line.
     Modified { dropped: Vec<String> },
     Revoked(Refusal),
 }
@@ -43,8 +59,98 @@ pub struct Admission {
     pub permit: Option<Permit>,
 }
 
-/// Kept private to admission: which of a principal's grants count for a target now.
+/// Reviews one attempt at `now`, a node's own idea of log time. Cheap enough to be done anew whenever
+/// [`Permit::is_current`] says no: some map look-ups, and set algebra over the grants for this target.
+pub fn admit(state: &State, attempt: &Attempt, now: LogTime) -> Admission {
+    let mut cited = Cited { state: state.applied, ..Cited::default() };
+    match review(state, attempt, now, &mut cited) {
+        Ok((outcome, permit)) => Admission { outcome, cited, permit: Some(permit) },
+        Err(refusal) => Admission { outcome: Outcome::Revoked(refusal), cited, permit: None },
+    }
+}
+
+/// The checks in their order: who, for what, to where, by which grants.
+fn review(state: &State, attempt: &Attempt, now: LogTime, cited: &mut Cited) -> Result<(Outcome, Permit), Refusal> {
+    let unlocked = |on: LockOn| state.live_lock(&on, now).map_or(Ok(()), |lock| Err(Refusal::Locked { lock: lock.id }));
+
+    let principal = state.principals.get(&attempt.principal).ok_or(Refusal::UnknownPrincipal)?;
+    cited.principal = principal.version;
+    if !principal.active {
+        return Err(Refusal::PrincipalInactive);
+    }
+    unlocked(LockOn::Principal(principal.name.clone()))?;
+    if let Some(delegator) = attempt.on_behalf_of.as_ref().and_then(|name| state.principals.get(name)) {
+        if !delegator.active {
+            return Err(Refusal::PrincipalInactive);
+        }
+        unlocked(LockOn::Principal(delegator.name.clone()))?;
+    }
+    let job = match &principal.kind {
+        PrincipalKind::Person { .. } => None,
+        PrincipalKind::Agent { owner, job, .. } => {
+            let person = state.active_person(owner).ok_or_else(|| Refusal::OwnerInactive { owner: owner.clone() })?;
+            cited.owner = Some(person.version);
+            unlocked(LockOn::Principal(owner.clone()))?;
+            let job = job.as_ref().and_then(|job| state.jobs.get(job)).ok_or(Refusal::NoJob)?;
+            cited.job = Some(job.version);
+            if !job.is_live(now) {
+                return Err(Refusal::JobExpired);
+            }
+            Some(job)
+        }
+    };
+
+    let target = state.targets.get(&attempt.target).ok_or(Refusal::UnknownTarget)?;
+    cited.target = target.version;
+    unlocked(LockOn::Target(target.name.clone()))?;
+    unlocked(LockOn::Credential(target.credential.clone()))?;
+    unlocked(LockOn::Session(attempt.session))?;
+
+    let live: Vec<&Grant> = state.grants_of(&principal.name).filter(|grant| grant.target.selects(target) && grant.is_live(now)).collect();
+    cited.grants = live.iter().map(|grant| (grant.id, grant.version)).collect();
+    if live.is_empty() {
+        return Err(why_no_grant(state, &principal.name, target, now));
+    }
+    let effective = effective::of(state, now, target, job, &live);
+    if effective.table.is_empty() {
+        return Err(effective.locked.map_or(Refusal::NoGrant, |lock| Refusal::Locked { lock }));
+    }
+    let outcome = if effective.dropped.is_empty() { Outcome::Approved } else { Outcome::Modified { dropped: effective.dropped.clone() } };
+    Ok((outcome, Permit::new(state, attempt, now, principal, target, job, &live, effective)))
+}
+
+/// The reason that tells most: what is overdue can be reviewed, what was revoked has a name to ask.
+fn why_no_grant(state: &State, principal: &Name, target: &Target, now: LogTime) -> Refusal {
+    /// Enough to find the latest one for this target among what has ended.
+    const LOOKED_AT_MAX: usize = 256;
+    let selects = |grant: &&Grant| grant.target.selects(target);
+    if state.grants_of(principal).filter(selects).any(|g| g.review_due.is_some_and(|due| due <= now) && g.status == GrantStatus::Active) {
+        return Refusal::ReviewOverdue;
+    }
+    if state.grants_of(principal).filter(selects).any(|g| g.expires.is_some_and(|end| end <= now)) {
+        return Refusal::GrantExpired;
+    }
+    match state.ended_grants_of(principal).take(LOOKED_AT_MAX).find(selects).map(|g| &g.status) {
+        Some(GrantStatus::Revoked { reason, revocation, .. }) => Refusal::Revoked { revocation: *revocation, reason: reason.clone() },
+        Some(GrantStatus::Active | GrantStatus::Suspended { .. }) => Refusal::GrantExpired,
+        None => Refusal::NoGrant,
+    }
+}
+
+/// Why an operation would be allowed, held or refused now: `assize explain`.
 #[derive(Debug, Clone)]
-pub(crate) struct Counted<'a> {
-    pub(crate) grant: &'a Grant,
+pub struct Explanation {
+    pub admission: Admission,
+    /// What each access of the operation is covered by.
+    pub accesses: Vec<(Access, Option<GrantId>)>,
+    /// `None` when the attempt is not admitted.
+    pub verdict: Option<Verdict>,
+}
+
+pub fn explain(state: &State, attempt: &Attempt, operation: &Operation, now: LogTime) -> Explanation {
+    let admission = admit(state, attempt, now);
+    let permit = admission.permit.as_ref();
+    let accesses = operation.accesses.iter().map(|access| (access.clone(), permit.and_then(|p| p.covers(access)))).collect();
+    let verdict = permit.map(|permit| permit.judge_by_grants(operation));
+    Explanation { admission, accesses, verdict }
 }

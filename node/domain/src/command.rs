@@ -1,7 +1,54 @@
 //! Commands: everything that changes the control state, one variant a verb. `apply` is the only door.
 
+mod apply;
+mod authority;
+mod check;
+mod feature;
+mod narrowing;
+mod step;
+mod sweep;
+#[cfg(test)]
+mod tests;
+
+mod confirm_grant;
+mod create_lock;
+mod decide_request;
+mod delete_credential;
+mod delete_job;
+mod delete_lock;
+mod delete_principal;
+mod delete_role;
+mod delete_target;
+mod file_receipt;
+mod found_cluster;
+mod issue_grant;
+mod issue_token;
+mod make_join_token;
+mod open_request;
+mod put_credential;
+mod put_job;
+mod put_principal;
+mod put_role;
+mod put_target;
+mod raise_feature_level;
+mod register_node;
+mod return_approval;
+mod revoke_grant;
+mod revoke_token;
+mod rotate_checkpoint_key;
+mod set_node_role;
+mod set_serving;
+mod spend_approval;
+mod withdraw_request;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+pub use apply::{Applied, Changes, apply};
+pub use authority::authorize;
+pub use feature::FEATURE_LEVEL_MAX;
+pub use found_cluster::{BUILT_IN_ROLES, CLIENT_ROLE};
+pub use issue_grant::PRUNED;
 
 use crate::credential::Sealed;
 use crate::grant::{GrantSource, TargetSelector};

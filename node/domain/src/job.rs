@@ -21,3 +21,9 @@ pub struct Job {
     pub version: Index,
     pub narrowed: Index,
 }
+
+impl Job {
+    pub fn is_live(&self, now: LogTime) -> bool {
+        self.expires.is_none_or(|end| now < end)
+    }
+}

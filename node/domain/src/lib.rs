@@ -5,6 +5,7 @@
 //! (`BTreeMap`, `imbl::OrdMap`): iteration order is part of the replicated behaviour.
 
 pub mod id;
+pub mod limits;
 pub mod time;
 
 pub mod operation;

@@ -104,3 +104,38 @@ impl Refusal {
         }
     }
 }
+
+/// For the record and the operator. What the peer reads is worded by its protocol, which tells less.
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Refusal::UnknownPrincipal => f.write_str("the principal is not known"),
+            Refusal::WrongSecret => f.write_str("the secret is wrong"),
+            Refusal::PrincipalInactive => f.write_str("the principal, or whom it acts for, is not active"),
+            Refusal::OwnerInactive { owner } => write!(f, "its owner {owner} is not active"),
+            Refusal::NoJob => f.write_str("the agent has no job description"),
+            Refusal::JobExpired => f.write_str("its job description has expired"),
+            Refusal::UnknownTarget => f.write_str("the target is not known"),
+            Refusal::NoGrant => f.write_str("no grant covers this target"),
+            Refusal::ReviewOverdue => f.write_str("the review of its grant is overdue"),
+            Refusal::GrantExpired => f.write_str("its grant has expired"),
+            Refusal::Locked { lock } => write!(f, "locked by {lock}"),
+            Refusal::NotGranted { missing } => write!(f, "not granted: {}", missing.join("; ")),
+            Refusal::Unparseable { message } => write!(f, "cannot be parsed: {message}"),
+            Refusal::Pinned { setting } => write!(f, "the setting {setting} is pinned"),
+            Refusal::Denied { request, reason } => write!(f, "{request} was denied: {reason}"),
+            Refusal::RequestExpired { request } => write!(f, "{request} has expired"),
+            Refusal::Pending { request } => write!(f, "{request} waits for a decision"),
+            Refusal::PendingInTransaction { request } => write!(f, "{request} waits for a decision; nothing is held inside a transaction"),
+            Refusal::TooManyRequests { limit } => write!(f, "{limit} requests are pending already"),
+            Refusal::StatementTooLong { limit } => write!(f, "the statement is longer than {limit} bytes"),
+            Refusal::Protocol { message } => write!(f, "protocol violation: {message}"),
+            Refusal::Revoked { revocation, reason } => write!(f, "{revocation}: {reason}"),
+            Refusal::NoLease => f.write_str("this node holds no lease"),
+            Refusal::NotRecorded => f.write_str("its record could not be committed"),
+            Refusal::OutcomeUnknown => f.write_str("the outcome is unknown"),
+            Refusal::Draining => f.write_str("this node is draining"),
+            Refusal::TooManySessions { limit } => write!(f, "{limit} sessions are open already"),
+        }
+    }
+}

@@ -17,6 +17,9 @@ pub struct Request {
     pub target: Name,
     pub ask: Ask,
     pub reason: String,
+    /// Who must not decide, as it was when the request was opened: handing the agent to another owner meanwhile
+    /// frees nobody. Those in conflict at the time of the decision come on top.
+    pub conflicted: Conflicted,
     pub needed: u32,
     pub approvals: BTreeMap<Name, Decision>,
     pub status: RequestStatus,
@@ -84,5 +87,20 @@ impl RequestStatus {
     }
 }
 
-/// Who must not decide: the principal, its owners, those it acts for.
+/// Who must not decide: the principal, its owners, those it acts for, and who opened the request.
 pub type Conflicted = BTreeSet<Name>;
+
+impl RequestStatus {
+    /// For people: what became of it.
+    pub fn in_words(&self) -> &'static str {
+        match self {
+            RequestStatus::Pending => "pending",
+            RequestStatus::Approved { .. } => "approved",
+            RequestStatus::Denied(_) => "denied",
+            RequestStatus::Withdrawn { .. } => "withdrawn",
+            RequestStatus::Expired => "expired",
+            RequestStatus::Spent { .. } => "spent",
+            RequestStatus::Reopened => "reopened",
+        }
+    }
+}

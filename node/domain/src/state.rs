@@ -2,12 +2,16 @@
 
 pub mod rows;
 
+mod decision;
+mod indexes;
+mod query;
+
 use imbl::OrdMap;
 
 use crate::command::Reply;
 use crate::credential::Credential;
 use crate::grant::Grant;
-use crate::id::{Digest, GrantId, Index, LockId, Name, NodeId, ProposalId, RequestId, RevocationId, TokenId};
+use crate::id::{Digest, GrantId, Index, LockId, Name, NodeId, ProposalId, RequestId, RevocationId};
 use crate::job::Job;
 use crate::lock::Lock;
 use crate::member::{JoinToken, Member, Receipt};
@@ -16,6 +20,7 @@ use crate::request::Request;
 use crate::role::Role;
 use crate::target::Target;
 use crate::time::LogTime;
+pub(crate) use indexes::{Due, Indexes, Used};
 
 #[derive(Debug, Clone, Default)]
 pub struct State {
@@ -37,17 +42,8 @@ pub struct State {
     /// Replies of recent proposals, so that a repeated one changes nothing twice. Bounded in time and number.
     pub proposals: OrdMap<ProposalId, Remembered>,
 
-    // Indexes over the above, kept by `apply` and rebuilt on load.
-    pub(crate) token_owner: OrdMap<Digest, (Name, TokenId)>,
-    pub(crate) grants_of: OrdMap<(Name, GrantId), ()>,
-    pub(crate) open_requests: OrdMap<(Name, Name, RequestId), ()>,
-    /// Open or approved exact requests by the digest they are bound to.
-    pub(crate) by_digest: OrdMap<Digest, RequestId>,
-    /// For every principal and target: the index at which anything that admission reads about it last changed.
-    pub(crate) touched_principal: OrdMap<Name, Index>,
-    pub(crate) touched_target: OrdMap<Name, Index>,
-    /// … and for everything that may touch anybody: roles, jobs, credentials, locks on sessions.
-    pub(crate) touched_all: Index,
+    /// Kept by `apply` and rebuilt by [`State::rebuild_indexes`] on load; never stored.
+    pub(crate) indexes: Indexes,
 }
 
 /// What is true of the cluster as a whole.

@@ -1,1 +1,272 @@
 //! The permit: proof that an admission said yes. Only admission can make one; dialling a target takes `&Permit`.
+
+use super::effective::Effective;
+use super::table::Table;
+use super::{Admission, Attempt, Outcome, admit};
+use crate::grant::{Grant, GrantStatus};
+use crate::id::{Digest, GrantId, Index, Name, RequestId, RevocationId, SessionId};
+use crate::job::Job;
+use crate::operation::{Access, Operation, Verb};
+use crate::permission::{PermissionSet, Segment};
+use crate::principal::Principal;
+use crate::refusal::Refusal;
+use crate::request::{Ask, Request};
+use crate::state::State;
+use crate::target::Target;
+use crate::time::LogTime;
+use crate::verdict::Verdict;
+
+#[derive(Debug, Clone)]
+pub struct Permit {
+    attempt: Attempt,
+    admitted_at: Index,
+    decision_version: Index,
+    valid_until: Option<LogTime>,
+    permissions: PermissionSet,
+    table: Table,
+    strict: bool,
+    writes: bool,
+    job_version: Option<Index>,
+    target_version: Index,
+    rests_on: RestsOn,
+}
+
+/// By name, all whose narrowing ends the session.
+#[derive(Debug, Clone)]
+struct RestsOn {
+    job: Option<Name>,
+    credential: Name,
+    roles: Vec<Name>,
+    grants: Vec<GrantId>,
+}
+
+impl Permit {
+    #[expect(clippy::too_many_arguments, reason = "everything an admission read, each once")]
+    pub(super) fn new(state: &State, attempt: &Attempt, now: LogTime, principal: &Principal, target: &Target, job: Option<&Job>, grants: &[&Grant], effective: Effective) -> Permit {
+        // Also a grant that has not begun changes what is permitted when its time comes.
+        let to_come = state.grants_of(&principal.name).filter(|g| g.status == GrantStatus::Active && g.target.selects(target));
+        let changes = to_come.filter_map(|g| g.next_change(now));
+        let valid_until = changes.chain(job.and_then(|job| job.expires)).chain(effective.lock_ends).min();
+        Permit {
+            attempt: attempt.clone(),
+            admitted_at: state.applied,
+            decision_version: decision_version(state, attempt),
+            valid_until,
+            writes: writes(&effective.table),
+            permissions: effective.permissions,
+            table: effective.table,
+            strict: grants.iter().any(|grant| grant.strict),
+            job_version: job.map(|job| job.version),
+            target_version: target.version,
+            rests_on: RestsOn {
+                job: job.map(|job| job.name.clone()),
+                credential: target.credential.clone(),
+                roles: effective.roles.into_iter().collect(),
+                grants: grants.iter().map(|grant| grant.id).collect(),
+            },
+        }
+    }
+
+    pub fn session(&self) -> SessionId {
+        self.attempt.session
+    }
+
+    pub fn principal(&self) -> &Name {
+        &self.attempt.principal
+    }
+
+    pub fn on_behalf_of(&self) -> Option<&Name> {
+        self.attempt.on_behalf_of.as_ref()
+    }
+
+    pub fn target(&self) -> &Name {
+        &self.attempt.target
+    }
+
+    /// All that is permitted, by all grants together.
+    pub fn permissions(&self) -> &PermissionSet {
+        &self.permissions
+    }
+
+    /// The grants it was made from.
+    pub fn grants(&self) -> &[GrantId] {
+        &self.rests_on.grants
+    }
+
+    /// The entry at which what was read last changed: two permits of one session with the same decision version, made
+    /// before [`Permit::valid_until`], say the same.
+    pub fn decision_version(&self) -> Index {
+        self.decision_version
+    }
+
+    /// The applied index of the state it was made from.
+    pub fn admitted_at(&self) -> Index {
+        self.admitted_at
+    }
+
+    pub fn job_version(&self) -> Option<Index> {
+        self.job_version
+    }
+
+    pub fn target_version(&self) -> Index {
+        self.target_version
+    }
+
+    /// When time alone changes what is permitted: something expires, begins, or its review is overdue.
+    pub fn valid_until(&self) -> Option<LogTime> {
+        self.valid_until
+    }
+
+    /// Time has changed what is permitted; admission must look again.
+    pub fn is_over(&self, now: LogTime) -> bool {
+        self.valid_until.is_some_and(|end| end <= now)
+    }
+
+    /// Ask the leader for a read index before every operation.
+    pub fn strict(&self) -> bool {
+        self.strict
+    }
+
+    /// Something that changes data may be permitted. If not, the session can run read-only at the target.
+    /// Calls of `pg_catalog` functions count as reading: the server itself refuses those that write, there.
+    pub fn writes_allowed(&self) -> bool {
+        self.writes
+    }
+
+    /// Nothing that the admission read has changed in `state`. Time is told by [`Permit::is_over`]. A comparison in most
+    /// cases, four map look-ups otherwise.
+    pub fn is_current(&self, state: &State) -> bool {
+        state.indexes().touched_any <= self.admitted_at || decision_version(state, &self.attempt) == self.decision_version
+    }
+
+    /// The grant that covers this access, as a whole or its first column.
+    pub fn covers(&self, access: &Access) -> Option<GrantId> {
+        let mut grants = Vec::new();
+        self.table.cover(access, &mut grants).then(|| grants.first().copied()).flatten()
+    }
+
+    /// Decides on one operation. `digest` is that of its execution: it finds an approval given for exactly this.
+    ///
+    /// A permit that is out of date does not decide: admission is asked again first, and what it says holds. Callers
+    /// renew it themselves before (see [`Permit::renew`]), so that this costs nothing. `Allow` may be kept as long as
+    /// the permit is current and not over; the other verdicts may not.
+    pub fn judge(&self, state: &State, operation: &Operation, digest: &Digest, now: LogTime) -> Verdict {
+        if !self.is_current(state) || self.is_over(now) {
+            return match self.renew(state, now) {
+                Err(refusal) => Verdict::EndSession(refusal),
+                Ok(Admission { permit: Some(permit), .. }) => permit.judge_now(state, operation, digest, now),
+                Ok(Admission { permit: None, .. }) => Verdict::EndSession(Refusal::NoGrant),
+            };
+        }
+        self.judge_now(state, operation, digest, now)
+    }
+
+    fn judge_now(&self, state: &State, operation: &Operation, digest: &Digest, now: LogTime) -> Verdict {
+        match self.judge_by_grants(operation) {
+            Verdict::Hold { missing } => match self.approval_for(state, digest, now) {
+                Some(request) => Verdict::AllowByApproval { request },
+                None => Verdict::Hold { missing },
+            },
+            verdict @ (Verdict::Allow { .. } | Verdict::AllowByApproval { .. } | Verdict::Refuse(_) | Verdict::EndSession(_)) => verdict,
+        }
+    }
+
+    /// What the grants alone say.
+    pub(super) fn judge_by_grants(&self, operation: &Operation) -> Verdict {
+        let mut grants = Vec::new();
+        let missing: Vec<Access> = operation.accesses.iter().filter(|access| !self.table.cover(access, &mut grants)).cloned().collect();
+        if missing.is_empty() { Verdict::Allow { grants } } else { Verdict::Hold { missing } }
+    }
+
+    /// An approval that would count if it were spent now. Spending looks at all of it again.
+    fn approval_for(&self, state: &State, digest: &Digest, now: LogTime) -> Option<RequestId> {
+        let request = state.request_by_digest(digest)?;
+        let parties = (&request.principal, request.on_behalf_of.as_ref(), &request.target) == (&self.attempt.principal, self.attempt.on_behalf_of.as_ref(), &self.attempt.target);
+        let counts = parties && request.is_spendable() && now < request.expires && self.same_versions(request) && state.counting_approvals(request) >= request.needed as usize;
+        counts.then_some(request.id)
+    }
+
+    fn same_versions(&self, request: &Request) -> bool {
+        match &request.ask {
+            Ask::Exact { job_version, target_version, .. } => (*job_version, *target_version) == (self.job_version, self.target_version),
+            Ask::Window { .. } => false,
+        }
+    }
+
+    /// The admission anew, for the same session.
+    ///
+    /// # Errors
+    /// When the session must end: it is not admitted any more, or something it rests on was taken away since, be it
+    /// given back already (a lock that is gone again, a grant that was issued anew).
+    pub fn renew(&self, state: &State, now: LogTime) -> Result<Admission, Refusal> {
+        if let Some(refusal) = self.narrowed_since(state) {
+            return Err(refusal);
+        }
+        let admission = admit(state, &self.attempt, now);
+        match admission.outcome {
+            Outcome::Revoked(refusal) => Err(refusal),
+            Outcome::Approved | Outcome::Modified { .. } => Ok(admission),
+        }
+    }
+
+    /// Why the session may not go on under `state`, in words; `None` if it may.
+    pub fn ended_by(&self, state: &State, now: LogTime) -> Option<String> {
+        if self.is_current(state) && !self.is_over(now) {
+            return None;
+        }
+        self.renew(state, now).err().map(|refusal| refusal.to_string())
+    }
+
+    /// What was taken away after this permit was made.
+    fn narrowed_since(&self, state: &State) -> Option<Refusal> {
+        let since = |narrowed: Option<Index>, what: &dyn Fn() -> String| match narrowed {
+            Some(at) if at <= self.admitted_at => None,
+            Some(at) => Some(Refusal::Revoked { revocation: RevocationId(at.0), reason: what() }),
+            None => Some(Refusal::Revoked { revocation: RevocationId(state.cluster.narrowed.0), reason: what() }),
+        };
+        let Attempt { principal, target, .. } = &self.attempt;
+        let RestsOn { job, credential, roles, grants } = &self.rests_on;
+        for id in grants {
+            let grant = state.grants.get(id);
+            if let Some(GrantStatus::Revoked { reason, revocation, .. }) = grant.map(|g| &g.status) {
+                return Some(Refusal::Revoked { revocation: *revocation, reason: reason.clone() });
+            }
+            // A grant that ended by time and was forgotten takes nothing away that time has not.
+            if let Some(refusal) = grant.and_then(|g| since(Some(g.narrowed), &|| format!("{id} was narrowed"))) {
+                return Some(refusal);
+            }
+        }
+        since(state.principals.get(principal).map(|p| p.narrowed), &|| format!("{principal} was locked, or a right of it taken away"))
+            .or_else(|| since(state.targets.get(target).map(|t| t.narrowed), &|| format!("{target} was locked or changed")))
+            .or_else(|| since(state.credentials.get(credential).map(|c| c.narrowed), &|| format!("the credential of {target} was locked or changed")))
+            .or_else(|| job.as_ref().and_then(|job| since(state.jobs.get(job).map(|j| j.narrowed), &|| format!("the job description {job} was narrowed"))))
+            .or_else(|| roles.iter().find_map(|role| since(state.roles.get(role).map(|r| r.narrowed), &|| format!("the role {role} was locked or narrowed"))))
+    }
+}
+
+fn decision_version(state: &State, attempt: &Attempt) -> Index {
+    let version = state.decision_version(&attempt.principal, &attempt.target);
+    match &attempt.on_behalf_of {
+        Some(delegator) => version.max(state.indexes().touched_principal.get(delegator).copied().unwrap_or_default()),
+        None => version,
+    }
+}
+
+fn writes(table: &Table) -> bool {
+    table.verbs().any(|verb| match verb {
+        Verb::Select | Verb::Session | Verb::Read => false,
+        Verb::Call => table.with_verb(verb).any(|p| !matches!(p.on.segments.get(1), Some(Segment::Exact(schema)) if schema.as_ref() == "pg_catalog")),
+        Verb::Insert
+        | Verb::Update
+        | Verb::Delete
+        | Verb::Truncate
+        | Verb::Merge
+        | Verb::Copy
+        | Verb::Ddl
+        | Verb::Grant
+        | Verb::Admin
+        | Verb::Write
+        | Verb::Decide
+        | Verb::Operate => true,
+    })
+}

@@ -1,0 +1,46 @@
+//! The feature level: no replica applies a command that another one does not know yet (DESIGN §3).
+
+use super::{Command, Rejection};
+use crate::state::State;
+
+/// What this build can apply.
+pub const FEATURE_LEVEL_MAX: u32 = 1;
+
+/// The level a command needs. 0 is a cluster that has not been founded. A new command, or a change of what `apply`
+/// does, takes the next level.
+fn needed(command: &Command) -> u32 {
+    match command {
+        Command::FoundCluster { .. } | Command::RegisterNode { .. } | Command::SetNodeRole { .. } | Command::SetServing { .. } | Command::Tick => 0,
+        Command::RotateCheckpointKey { .. }
+        | Command::MakeJoinToken { .. }
+        | Command::RaiseFeatureLevel { .. }
+        | Command::FileReceipt { .. }
+        | Command::PutPrincipal { .. }
+        | Command::DeletePrincipal { .. }
+        | Command::IssueToken { .. }
+        | Command::RevokeToken { .. }
+        | Command::PutTarget { .. }
+        | Command::DeleteTarget { .. }
+        | Command::PutCredential { .. }
+        | Command::DeleteCredential { .. }
+        | Command::PutRole { .. }
+        | Command::DeleteRole { .. }
+        | Command::PutJob { .. }
+        | Command::DeleteJob { .. }
+        | Command::IssueGrant { .. }
+        | Command::RevokeGrant { .. }
+        | Command::ConfirmGrant { .. }
+        | Command::OpenRequest { .. }
+        | Command::DecideRequest { .. }
+        | Command::WithdrawRequest { .. }
+        | Command::SpendApproval { .. }
+        | Command::ReturnApproval { .. }
+        | Command::CreateLock { .. }
+        | Command::DeleteLock { .. } => 1,
+    }
+}
+
+pub(super) fn check(state: &State, command: &Command) -> Result<(), Rejection> {
+    let (level, needed) = (state.cluster.feature_level, needed(command));
+    if level < needed { Err(Rejection::FeatureLevel { level, needed }) } else { Ok(()) }
+}

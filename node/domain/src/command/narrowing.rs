@@ -1,0 +1,50 @@
+//! Which commands may take something away, and so are answered only when every node enforces them (DESIGN §4).
+
+use super::{Command, Expect};
+use crate::grant::GrantSource;
+
+impl Command {
+    /// Every command narrows, except those listed here as pure widenings.
+    pub fn is_narrowing(&self) -> bool {
+        match self {
+            // Pure widenings: what was possible before stays possible.
+            Command::FoundCluster { incarnation, .. } => *incarnation > 1,
+            Command::RegisterNode { .. }
+            | Command::RotateCheckpointKey { .. }
+            | Command::MakeJoinToken { .. }
+            | Command::RaiseFeatureLevel { .. }
+            | Command::Tick
+            | Command::FileReceipt { .. }
+            | Command::IssueToken { .. }
+            | Command::ConfirmGrant { .. }
+            | Command::OpenRequest { .. }
+            | Command::DeleteLock { .. } => false,
+            // An approval counts only through the log, where it is compared and set: no node uses one it merely holds.
+            Command::DecideRequest { .. } | Command::WithdrawRequest { .. } | Command::SpendApproval { .. } | Command::ReturnApproval { .. } => false,
+            Command::SetServing { serving, .. } => !serving,
+            // What must not exist yet can only add.
+            Command::PutPrincipal { expect, .. }
+            | Command::PutTarget { expect, .. }
+            | Command::PutCredential { expect, .. }
+            | Command::PutRole { expect, .. }
+            | Command::PutJob { expect, .. } => match expect {
+                Expect::Absent => false,
+                Expect::Any | Expect::Version(_) => true,
+            },
+            // Applying a declared grant again may replace it by less.
+            Command::IssueGrant { source, .. } => match source {
+                GrantSource::Declared => true,
+                GrantSource::Baseline | GrantSource::Request(_) | GrantSource::Review(_) => false,
+            },
+            Command::SetNodeRole { .. }
+            | Command::DeletePrincipal { .. }
+            | Command::RevokeToken { .. }
+            | Command::DeleteTarget { .. }
+            | Command::DeleteCredential { .. }
+            | Command::DeleteRole { .. }
+            | Command::DeleteJob { .. }
+            | Command::RevokeGrant { .. }
+            | Command::CreateLock { .. } => true,
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! One entry being applied. Every change of an entity goes through here, so that no row, index or version is forgotten.
+
+use std::collections::BTreeSet;
+
+use super::{Actor, Rejection, Reply};
+use crate::credential::Credential;
+use crate::grant::Grant;
+use crate::id::{Digest, GrantId, Index, LockId, Name, NodeId, ProposalId, RequestId};
+use crate::job::Job;
+use crate::limits::{PROPOSAL_KEPT, PROPOSALS_KEPT_MAX};
+use crate::lock::{Lock, LockOn};
+use crate::member::{JoinToken, Member};
+use crate::principal::Principal;
+use crate::request::Request;
+use crate::role::Role;
+use crate::state::rows::RowKey;
+use crate::state::{Remembered, State, Used};
+use crate::target::Target;
+use crate::time::LogTime;
+
+pub(super) struct Step<'a> {
+    pub(super) state: &'a mut State,
+    pub(super) index: Index,
+    pub(super) now: LogTime,
+    pub(super) actor: &'a Actor,
+    pub(super) touched: BTreeSet<RowKey>,
+}
+
+impl<'a> Step<'a> {
+    pub(super) fn new(state: &'a mut State, index: Index, now: LogTime, actor: &'a Actor) -> Self {
+        Step { state, index, now, actor, touched: BTreeSet::new() }
+    }
+
+    pub(super) fn done(&self) -> Reply {
+        Reply::Done { version: self.index }
+    }
+
+    /// Who acts, as records and entities name it. What is not a principal has a name that no principal can have.
+    pub(super) fn actor_name(&self) -> Name {
+        match self.actor {
+            Actor::Principal(name) => name.clone(),
+            Actor::Node(node) => format!("assize.node-{node}").parse().expect("made of allowed characters"),
+            Actor::Operator => "assize.operator".parse().expect("made of allowed characters"),
+        }
+    }
+
+    pub(super) fn put_principal(&mut self, principal: Principal) {
+        let name = principal.name.clone();
+        if let Some(old) = self.state.principals.get(&name) {
+            self.state.indexes.principal(old, false);
+        }
+        self.state.indexes.principal(&principal, true);
+        self.state.indexes.touch_principal(&name, self.index);
+        self.state.principals.insert(name.clone(), principal);
+        self.touched.insert(RowKey::Principal(name));
+    }
+
+    pub(super) fn remove_principal(&mut self, name: &Name) {
+        if let Some(old) = self.state.principals.remove(name) {
+            self.state.indexes.principal(&old, false);
+            self.state.indexes.touch_principal(name, self.index);
+            self.touched.insert(RowKey::Principal(name.clone()));
+        }
+    }
+
+    pub(super) fn put_target(&mut self, target: Target) {
+        let name = target.name.clone();
+        if let Some(old) = self.state.targets.get(&name) {
+            self.state.indexes.target(old, false);
+        }
+        self.state.indexes.target(&target, true);
+        self.state.indexes.touch_target(&name, self.index);
+        self.state.targets.insert(name.clone(), target);
+        self.touched.insert(RowKey::Target(name));
+    }
+
+    pub(super) fn remove_target(&mut self, name: &Name) {
+        if let Some(old) = self.state.targets.remove(name) {
+            self.state.indexes.target(&old, false);
+            self.state.indexes.touch_target(name, self.index);
+            self.touched.insert(RowKey::Target(name.clone()));
+        }
+    }
+
+    pub(super) fn put_credential(&mut self, credential: Credential) {
+        self.state.indexes.touch_all(self.index);
+        self.touched.insert(RowKey::Credential(credential.name.clone()));
+        self.state.credentials.insert(credential.name.clone(), credential);
+    }
+
+    pub(super) fn remove_credential(&mut self, name: &Name) {
+        self.state.indexes.touch_all(self.index);
+        self.state.credentials.remove(name);
+        self.touched.insert(RowKey::Credential(name.clone()));
+    }
+
+    pub(super) fn put_role(&mut self, role: Role) {
+        self.state.indexes.touch_all(self.index);
+        self.touched.insert(RowKey::Role(role.name.clone()));
+        self.state.roles.insert(role.name.clone(), role);
+    }
+
+    pub(super) fn remove_role(&mut self, name: &Name) {
+        self.state.indexes.touch_all(self.index);
+        self.state.roles.remove(name);
+        self.touched.insert(RowKey::Role(name.clone()));
+    }
+
+    pub(super) fn put_job(&mut self, job: Job) {
+        let name = job.name.clone();
+        if let Some(old) = self.state.jobs.get(&name) {
+            self.state.indexes.job(old, false);
+        }
+        self.state.indexes.job(&job, true);
+        self.state.indexes.touch_all(self.index);
+        self.state.jobs.insert(name.clone(), job);
+        self.touched.insert(RowKey::Job(name));
+    }
+
+    pub(super) fn remove_job(&mut self, name: &Name) {
+        if let Some(old) = self.state.jobs.remove(name) {
+            self.state.indexes.job(&old, false);
+            self.state.indexes.touch_all(self.index);
+            self.touched.insert(RowKey::Job(name.clone()));
+        }
+    }
+
+    pub(super) fn put_grant(&mut self, grant: Grant) {
+        if let Some(old) = self.state.grants.get(&grant.id) {
+            self.state.indexes.grant(old, self.now, false);
+        }
+        self.state.indexes.grant(&grant, self.now, true);
+        self.state.indexes.touch_principal(&grant.principal, self.index);
+        self.touched.insert(RowKey::Grant(grant.id));
+        self.state.grants.insert(grant.id, grant);
+    }
+
+    pub(super) fn remove_grant(&mut self, id: GrantId) {
+        if let Some(old) = self.state.grants.remove(&id) {
+            self.state.indexes.grant(&old, self.now, false);
+            self.touched.insert(RowKey::Grant(id));
+        }
+    }
+
+    /// Requests are read anew at every verdict, so they touch no permit.
+    pub(super) fn put_request(&mut self, request: Request) {
+        if let Some(old) = self.state.requests.get(&request.id) {
+            self.state.indexes.request(old, false);
+        }
+        self.state.indexes.request(&request, true);
+        self.touched.insert(RowKey::Request(request.id));
+        self.state.requests.insert(request.id, request);
+    }
+
+    pub(super) fn remove_request(&mut self, id: RequestId) {
+        if let Some(old) = self.state.requests.remove(&id) {
+            self.state.indexes.request(&old, false);
+            self.touched.insert(RowKey::Request(id));
+        }
+    }
+
+    pub(super) fn put_lock(&mut self, lock: Lock) {
+        self.touch_locked(&lock.on);
+        self.state.indexes.lock(&lock, true);
+        self.touched.insert(RowKey::Lock(lock.id));
+        self.state.locks.insert(lock.id, lock);
+    }
+
+    pub(super) fn remove_lock(&mut self, id: LockId) {
+        if let Some(old) = self.state.locks.remove(&id) {
+            self.touch_locked(&old.on);
+            self.state.indexes.lock(&old, false);
+            self.touched.insert(RowKey::Lock(id));
+        }
+    }
+
+    fn touch_locked(&mut self, on: &LockOn) {
+        let indexes = &mut self.state.indexes;
+        match on {
+            LockOn::Principal(name) => indexes.touch_principal(name, self.index),
+            LockOn::Target(name) => indexes.touch_target(name, self.index),
+            LockOn::Role(_) | LockOn::Credential(_) | LockOn::Session(_) => indexes.touch_all(self.index),
+        }
+    }
+
+    pub(super) fn put_member(&mut self, member: Member) {
+        self.touched.insert(RowKey::Member(member.id));
+        self.state.members.insert(member.id, member);
+    }
+
+    pub(super) fn remove_member(&mut self, id: NodeId) {
+        self.state.members.remove(&id);
+        self.touched.insert(RowKey::Member(id));
+    }
+
+    pub(super) fn put_join_token(&mut self, token: JoinToken) {
+        if let Some(old) = self.state.join_tokens.get(&token.lookup) {
+            self.state.indexes.join_token(old, false);
+        }
+        self.state.indexes.join_token(&token, true);
+        self.touched.insert(RowKey::JoinToken(token.lookup));
+        self.state.join_tokens.insert(token.lookup, token);
+    }
+
+    pub(super) fn remove_join_token(&mut self, lookup: &Digest) {
+        if let Some(old) = self.state.join_tokens.remove(lookup) {
+            self.state.indexes.join_token(&old, false);
+            self.touched.insert(RowKey::JoinToken(*lookup));
+        }
+    }
+
+    /// Keeps the reply for a repeated proposal, and drops those that are too old or too many.
+    pub(super) fn remember(&mut self, id: &ProposalId, reply: Reply) {
+        self.state.indexes.proposal(id, self.now, true);
+        self.state.proposals.insert(id.clone(), Remembered { at: self.now, reply });
+        self.touched.insert(RowKey::Proposal(id.clone()));
+        while self.state.proposals.len() > PROPOSALS_KEPT_MAX {
+            self.forget_oldest_proposal();
+        }
+    }
+
+    pub(super) fn forget_old_proposals(&mut self) {
+        while self.state.indexes.proposals_by_age.get_min().is_some_and(|(at, _)| at.after(PROPOSAL_KEPT) <= self.now) {
+            self.forget_oldest_proposal();
+        }
+    }
+
+    fn forget_oldest_proposal(&mut self) {
+        if let Some((at, id)) = self.state.indexes.proposals_by_age.get_min().cloned() {
+            self.state.indexes.proposal(&id, at, false);
+            self.state.proposals.remove(&id);
+            self.touched.insert(RowKey::Proposal(id));
+        }
+    }
+
+    /// The sessions of a person's agents end with what stops the person, even if that is over before a node sees it.
+    pub(super) fn narrow_agents_of(&mut self, owner: &Name) {
+        for mut agent in self.state.agents_owned_by(owner) {
+            agent.narrowed = self.index;
+            self.put_principal(agent);
+        }
+    }
+
+    /// What still uses `used`, if anything does.
+    pub(super) fn refuse_while_used(&self, used: &Used, what: impl FnOnce() -> String) -> Result<(), Rejection> {
+        match self.state.user_of(used) {
+            Some(by) => Err(Rejection::InUse { what: what(), by }),
+            None => Ok(()),
+        }
+    }
+}

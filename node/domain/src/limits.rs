@@ -1,0 +1,51 @@
+//! Every bound of the replicated state: with its unit and its reason.
+
+use std::time::Duration;
+
+/// How far one entry may move log time ahead of the entry before it, unless an operator proposes it. One wrong clock
+/// can then not expire everything at once; after a longer stop of the cluster, ticks (five a second) catch up.
+pub const LOG_TIME_JUMP_MAX: Duration = Duration::from_secs(10 * 60);
+
+/// How long, and how many, replies are remembered for repeated proposals: longer than any client retries.
+pub const PROPOSAL_KEPT: Duration = Duration::from_secs(24 * 3600);
+pub const PROPOSALS_KEPT_MAX: usize = 100_000;
+
+/// Requests that wait for a decision. An agent that loops must not bury the approvers.
+pub const PENDING_PER_PRINCIPAL_MAX: u32 = 32;
+pub const PENDING_PER_TARGET_MAX: u32 = 256;
+
+/// How long a request stays listed after it expired.
+pub const REQUEST_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long a grant that has ended stays listed. Named ones stay: they keep `assize apply` from reviving them.
+pub const GRANT_KEPT: Duration = Duration::from_secs(400 * 24 * 3600);
+/// A lock on a session ends it at once; it need not outlive the memory of the session.
+pub const SESSION_LOCK_KEPT: Duration = Duration::from_secs(24 * 3600);
+
+/// The longest window that may be asked for. Longer access is a grant, which is reviewed.
+pub const WINDOW_LENGTH_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+pub const REQUEST_EXPIRY_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+/// No client waits longer for an answer on an open connection.
+pub const HOLD_MAX: Duration = Duration::from_secs(10 * 60);
+pub const APPROVALS_NEEDED_MAX: u32 = 10;
+pub const JOIN_TOKEN_VALID_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Tokens a principal may have at a time, expired ones not counted: enough to rotate.
+pub const TOKENS_PER_PRINCIPAL_MAX: usize = 16;
+pub const PERMISSIONS_PER_SET_MAX: usize = 4096;
+pub const ROLES_PER_SET_MAX: usize = 64;
+pub const LABELS_MAX: usize = 64;
+/// Bytes of a label's key or value, a tag, an address, a user name.
+pub const SHORT_TEXT_MAX: usize = 256;
+/// Bytes of a reason, a purpose, a description.
+pub const LONG_TEXT_MAX: usize = 4096;
+/// Bytes of a PEM bundle or a sealed secret.
+pub const BLOB_MAX: usize = 256 * 1024;
+/// Bytes of rendered parameters and of context that a request carries for the approver.
+pub const REQUEST_DETAIL_MAX: usize = 64 * 1024;
+pub const MISSING_ACCESSES_MAX: usize = 1024;
+
+/// Receipts kept in the state; older ones are in the log.
+pub const RECEIPTS_KEPT_MAX: usize = 4096;
+/// Sessions listed in one receipt.
+pub const RECEIPT_SESSIONS_MAX: usize = 100_000;
+pub const MEMBERS_MAX: usize = 256;
