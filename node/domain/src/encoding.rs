@@ -11,6 +11,8 @@ mod parts;
 mod rows;
 mod wire;
 
+#[cfg(test)]
+mod tests;
 
 use prost::Message;
 

@@ -1,0 +1,395 @@
+//! One of everything that is stored, with every optional part there at least once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::command::{Command, Expect, Rejection, Reply};
+use crate::credential::{Credential, Sealed};
+use crate::grant::{Grant, GrantSource, GrantStatus, TargetSelector};
+use crate::id::{BootId, Digest, GrantId, Index, LockId, Name, NodeId, OperationId, RequestId, RevocationId, SessionId, TokenId};
+use crate::job::Job;
+use crate::lock::{Lock, LockOn};
+use crate::member::{Cancelled, JoinToken, Member, MemberRole, NodeReceipt, Receipt, Serving, SessionReceipt};
+use crate::operation::{Access, Protocol, Resource, Verb};
+use crate::permission::PermissionSet;
+use crate::principal::{Principal, PrincipalKind, ScramVerifier, Token, TokenUse};
+use crate::request::{Ask, Decision, Request, RequestStatus};
+use crate::role::Role;
+use crate::state::{ClusterFacts, Remembered, State};
+use crate::target::{Target, UpstreamTls};
+use crate::time::LogTime;
+
+pub(super) fn name(text: &str) -> Name {
+    text.parse().expect("a name")
+}
+
+fn names<const N: usize>(texts: [&str; N]) -> BTreeSet<Name> {
+    texts.into_iter().map(name).collect()
+}
+
+fn texts<const N: usize>(texts: [&str; N]) -> BTreeSet<String> {
+    texts.into_iter().map(str::to_owned).collect()
+}
+
+fn labels() -> BTreeMap<String, String> {
+    BTreeMap::from([("env".into(), "prod".into()), ("team".into(), "billing".into())])
+}
+
+fn permissions() -> PermissionSet {
+    "postgres:select,insert on app.public.orders(id,status)\npostgres:select on app.*.* except app.secret.*, app.public.card*\nassize:decide on request/*".parse().expect("permissions")
+}
+
+fn session() -> SessionId {
+    SessionId { node: NodeId(2), boot: BootId(0xdead_beef), number: 17 }
+}
+
+fn operation() -> OperationId {
+    OperationId { session: session(), sequence: 5 }
+}
+
+fn scram() -> ScramVerifier {
+    ScramVerifier { salt: [3; 16], iterations: 4096, stored_key: [4; 32], server_key: [5; 32] }
+}
+
+fn sealed() -> Sealed {
+    Sealed { key_id: 1, wrapped_key: vec![6; 40], nonce: [7; 12], ciphertext: vec![8; 24] }
+}
+
+fn exact_ask() -> Ask {
+    let mut resource = Resource::new(["app", "public", "orders"]);
+    resource.columns = Some(BTreeSet::from(["status".into()]));
+    Ask::Exact {
+        digest: Digest([9; 32]),
+        statement: "delete from orders where id = $1".into(),
+        parameters: vec!["42".into()],
+        context: vec![("database".into(), "app".into()), ("search_path".into(), "public".into())],
+        missing: vec![Access { protocol: Protocol::Postgres, verb: Verb::Delete, resource }],
+        job_version: Some(Index(900)),
+        target_version: Index(880),
+    }
+}
+
+fn window_ask() -> Ask {
+    Ask::Window { permissions: permissions(), length: Duration::from_secs(3600) }
+}
+
+fn decision() -> Decision {
+    Decision { by: name("ana"), at: LogTime(1_795_000_000_500), reason: "looked at it".into() }
+}
+
+fn node_receipts() -> Vec<NodeReceipt> {
+    let sessions = [Cancelled::Idle, Cancelled::Cancelled, Cancelled::Pending, Cancelled::Unknown];
+    vec![
+        NodeReceipt {
+            node: NodeId(1),
+            boot: BootId(0xb007),
+            enforced: Index(1046),
+            last_sequence: 777,
+            sessions: sessions.into_iter().map(|upstream| SessionReceipt { session: session(), principal: name("billing-loop"), target: name("shop"), upstream }).collect(),
+            by_expiry: false,
+        },
+        NodeReceipt { node: NodeId(3), boot: BootId(0), enforced: Index(0), last_sequence: 0, sessions: vec![], by_expiry: true },
+    ]
+}
+
+/// The name of a command's verb. Whoever adds one adds a sample below.
+pub(super) fn verb(command: &Command) -> String {
+    let debug = format!("{command:?}");
+    debug.split([' ', '{']).next().unwrap_or_default().to_owned()
+}
+
+pub(super) fn commands() -> Vec<Command> {
+    let mut commands = cluster_commands();
+    commands.extend(noun_commands());
+    commands.extend(access_commands());
+    commands
+}
+
+fn cluster_commands() -> Vec<Command> {
+    vec![
+        Command::FoundCluster { id: "demo-7f3a".into(), incarnation: 1, recovery_key: [1; 32], first_admin: name("ana") },
+        Command::RegisterNode {
+            node: NodeId(2),
+            address: "127.0.0.1:7400".into(),
+            admin_address: "127.0.0.1:7401".into(),
+            checkpoint_key: [1; 32],
+            sealing_key: [2; 32],
+            role: MemberRole::Voter,
+            feature_level_max: 1,
+            join_token: Some(Digest([3; 32])),
+        },
+        Command::SetNodeRole { node: NodeId(2), role: MemberRole::Removed },
+        Command::SetServing { node: NodeId(2), serving: true },
+        Command::RotateCheckpointKey { node: NodeId(2), key: [4; 32] },
+        Command::MakeJoinToken { lookup: Digest([5; 32]), valid: Duration::from_secs(600) },
+        Command::RaiseFeatureLevel { level: 2 },
+        Command::Tick,
+        Command::FileReceipt { revocation: RevocationId(1046), nodes: node_receipts() },
+    ]
+}
+
+fn noun_commands() -> Vec<Command> {
+    vec![
+        Command::PutPrincipal {
+            name: name("billing-loop"),
+            kind: PrincipalKind::Agent { owner: name("ana"), backup_owner: Some(name("bo")), job: Some(name("billing")) },
+            active: true,
+            labels: labels(),
+            expect: Expect::Absent,
+        },
+        Command::PutPrincipal { name: name("ana"), kind: PrincipalKind::Person { email: Some("ana@example.org".into()), certificate: Some(Digest([6; 32])) }, active: false, labels: BTreeMap::new(), expect: Expect::Version(Index(12)) },
+        Command::DeletePrincipal { name: name("bo"), expect: Expect::Any },
+        Command::IssueToken { principal: name("billing-loop"), usage: TokenUse::Gateway, lookup: Digest([7; 32]), scram: scram(), label: "ci".into(), expires: Some(LogTime(1_800_000_000_000)) },
+        Command::RevokeToken { principal: name("billing-loop"), token: TokenId(1045) },
+        Command::PutTarget {
+            name: name("shop"),
+            protocol: Protocol::Postgres,
+            address: "127.0.0.1:5432".into(),
+            tls: UpstreamTls::VerifyFull { roots_pem: "PEM".into(), server_name: Some("db.example.org".into()) },
+            credential: name("shop-login"),
+            default_database: "app".into(),
+            hold: Duration::from_secs(20),
+            request_expiry: Duration::from_secs(3600),
+            approvals_needed: 2,
+            owner: Some(name("ana")),
+            labels: labels(),
+            weak_cancel: true,
+            expect: Expect::Any,
+        },
+        Command::DeleteTarget { name: name("shop"), expect: Expect::Any },
+        Command::PutCredential { name: name("shop-login"), username: "gateway".into(), sealed: sealed(), expect: Expect::Any },
+        Command::DeleteCredential { name: name("shop-login"), expect: Expect::Any },
+        Command::PutRole { name: name("reader"), description: "reads orders".into(), permissions: permissions(), expect: Expect::Any },
+        Command::DeleteRole { name: name("reader"), expect: Expect::Any },
+        Command::PutJob {
+            name: name("billing"),
+            purpose: "sends invoices".into(),
+            owner: name("ana"),
+            backup_owner: Some(name("bo")),
+            permissions: permissions(),
+            roles: names(["client", "reader"]),
+            data_classes: texts(["personal"]),
+            environments: texts(["prod", "test"]),
+            expires: Some(LogTime(1_800_000_000_000)),
+            expect: Expect::Any,
+        },
+        Command::DeleteJob { name: name("billing"), expect: Expect::Any },
+    ]
+}
+
+fn access_commands() -> Vec<Command> {
+    let grant = |target, source| Command::IssueGrant {
+        name: Some(name("billing-shop")),
+        principal: name("billing-loop"),
+        target,
+        permissions: permissions(),
+        roles: names(["client"]),
+        valid_from: Some(LogTime(1)),
+        expires: Some(LogTime(2)),
+        review_due: Some(LogTime(3)),
+        strict: true,
+        source,
+    };
+    let ask = |ask| Command::OpenRequest { principal: name("billing-loop"), on_behalf_of: Some(name("ana")), target: name("shop"), ask, reason: "refund 42".into() };
+    let lock = |on| Command::CreateLock { on, reason: "leaked".into(), expires: Some(LogTime(9)) };
+    vec![
+        grant(TargetSelector::Name(name("shop")), GrantSource::Baseline),
+        grant(TargetSelector::Labels(labels()), GrantSource::Declared),
+        grant(TargetSelector::Assize, GrantSource::Request(RequestId(1043))),
+        grant(TargetSelector::Assize, GrantSource::Review(8)),
+        Command::RevokeGrant { grant: GrantId(1042), reason: "left the team".into() },
+        Command::ConfirmGrant { grant: GrantId(1042) },
+        ask(exact_ask()),
+        ask(window_ask()),
+        Command::DecideRequest { request: RequestId(1043), approve: true, reason: "looked at it".into() },
+        Command::WithdrawRequest { request: RequestId(1043) },
+        Command::SpendApproval { request: RequestId(1043), digest: Digest([9; 32]), by: operation() },
+        Command::ReturnApproval { request: RequestId(1043), by: operation() },
+        lock(LockOn::Principal(name("billing-loop"))),
+        lock(LockOn::Target(name("shop"))),
+        lock(LockOn::Role(name("reader"))),
+        lock(LockOn::Credential(name("shop-login"))),
+        lock(LockOn::Session(session())),
+        Command::DeleteLock { lock: LockId(1044) },
+    ]
+}
+
+pub(super) fn replies() -> Vec<Reply> {
+    vec![
+        Reply::Done { version: Index(1050) },
+        Reply::Token(TokenId(1045)),
+        Reply::Grant(GrantId(1042)),
+        Reply::Request { request: RequestId(1043), joined: true },
+        Reply::Lock(LockId(1044)),
+        Reply::Spent,
+    ]
+}
+
+pub(super) fn rejections() -> Vec<Rejection> {
+    vec![
+        Rejection::NotFound { what: "target shop".into() },
+        Rejection::Exists { what: "target shop".into() },
+        Rejection::Conflict { what: "target shop".into(), expected: Index(3), current: Index(4) },
+        Rejection::Invalid { field: "hold".into(), message: "too long".into() },
+        Rejection::InUse { what: "role reader".into(), by: "job billing".into() },
+        Rejection::SeparationOfDuties { who: name("ana"), why: "owns the agent".into() },
+        Rejection::NotOpen { request: RequestId(1043), status: "denied".into() },
+        Rejection::AlreadySpent { request: RequestId(1043) },
+        Rejection::TooMany { limit: 32, scope: "for an agent".into() },
+        Rejection::FeatureLevel { level: 1, needed: 2 },
+        Rejection::Forbidden { message: "only the cluster".into() },
+    ]
+}
+
+fn grants() -> Vec<Grant> {
+    let grant = |id, target, source, status| Grant {
+        id: GrantId(id),
+        name: Some(name("billing-shop")),
+        principal: name("billing-loop"),
+        target,
+        permissions: permissions(),
+        roles: names(["client"]),
+        valid_from: Some(LogTime(1)),
+        expires: Some(LogTime(2)),
+        review_due: Some(LogTime(3)),
+        strict: true,
+        source,
+        status,
+        granted_by: name("ana"),
+        granted: LogTime(1_795_000_000_000),
+        version: Index(id),
+        narrowed: Index(id),
+    };
+    let revoked = GrantStatus::Revoked { by: name("ana"), at: LogTime(5), reason: "left the team".into(), revocation: RevocationId(1046) };
+    vec![
+        grant(1042, TargetSelector::Name(name("shop")), GrantSource::Baseline, GrantStatus::Active),
+        grant(1043, TargetSelector::Labels(labels()), GrantSource::Request(RequestId(9)), GrantStatus::Suspended { reason: "recovered".into() }),
+        grant(1044, TargetSelector::Assize, GrantSource::Declared, revoked),
+    ]
+}
+
+fn requests() -> Vec<Request> {
+    let statuses = [
+        RequestStatus::Pending,
+        RequestStatus::Approved { grant: Some(GrantId(1060)) },
+        RequestStatus::Denied(decision()),
+        RequestStatus::Withdrawn { by: name("ana") },
+        RequestStatus::Expired,
+        RequestStatus::Spent { by: operation() },
+        RequestStatus::Reopened,
+    ];
+    let request = |(i, status): (usize, RequestStatus)| Request {
+        id: RequestId(1050 + i as u64),
+        principal: name("billing-loop"),
+        on_behalf_of: Some(name("bo")),
+        target: name("shop"),
+        ask: if i % 2 == 0 { exact_ask() } else { window_ask() },
+        reason: "refund 42".into(),
+        conflicted: names(["ana", "bo"]),
+        needed: 2,
+        approvals: BTreeMap::from([(name("ana"), decision())]),
+        status,
+        opened: LogTime(1),
+        expires: LogTime(2),
+        joined: 3,
+        version: Index(1050 + i as u64),
+    };
+    statuses.into_iter().enumerate().map(request).collect()
+}
+
+fn principals() -> Vec<Principal> {
+    let token = |id, usage| Token { id: TokenId(id), usage, lookup: Digest([id as u8; 32]), scram: scram(), label: "ci".into(), expires: Some(LogTime(7)), issued_by: name("ana"), issued: LogTime(6) };
+    let tokens = BTreeMap::from([(TokenId(21), token(21, TokenUse::Gateway)), (TokenId(22), token(22, TokenUse::Admin))]);
+    vec![
+        Principal {
+            name: name("billing-loop"),
+            kind: PrincipalKind::Agent { owner: name("ana"), backup_owner: Some(name("bo")), job: Some(name("billing")) },
+            active: true,
+            tokens,
+            labels: labels(),
+            version: Index(30),
+            narrowed: Index(29),
+        },
+        Principal { name: name("ana"), kind: PrincipalKind::Person { email: None, certificate: Some(Digest([6; 32])) }, active: true, tokens: BTreeMap::new(), labels: BTreeMap::new(), version: Index(4), narrowed: Index(0) },
+    ]
+}
+
+fn members() -> Vec<Member> {
+    let member = |id, role, serving| Member {
+        id: NodeId(id),
+        address: format!("127.0.0.1:740{id}"),
+        admin_address: format!("127.0.0.1:741{id}"),
+        checkpoint_keys: BTreeMap::from([(Index(1), [1; 32]), (Index(99), [2; 32])]),
+        sealing_key: [3; 32],
+        role,
+        serving,
+        feature_level_max: 1,
+        version: Index(99),
+    };
+    vec![
+        member(1, MemberRole::Voter, Serving::Yes { joined: Index(2) }),
+        member(2, MemberRole::Learner, Serving::No { left: Index(3) }),
+        member(3, MemberRole::Removed, Serving::No { left: Index(4) }),
+    ]
+}
+
+fn targets() -> Vec<Target> {
+    let target = |text, tls| Target {
+        name: name(text),
+        protocol: Protocol::Postgres,
+        address: "127.0.0.1:5432".into(),
+        tls,
+        credential: name("shop-login"),
+        default_database: "app".into(),
+        hold: Duration::from_millis(20_500),
+        request_expiry: Duration::from_secs(3600),
+        approvals_needed: 2,
+        owner: Some(name("ana")),
+        labels: labels(),
+        weak_cancel: true,
+        version: Index(41),
+        narrowed: Index(40),
+    };
+    vec![
+        target("shop", UpstreamTls::VerifyFull { roots_pem: String::new(), server_name: None }),
+        target("shop-old", UpstreamTls::RequireUnverified),
+        target("shop-test", UpstreamTls::Off),
+    ]
+}
+
+pub(super) fn sample_state() -> State {
+    let mut state = State { applied: Index(1070), now: LogTime(1_795_000_001_000), ..State::default() };
+    state.cluster = ClusterFacts { id: "demo-7f3a".into(), incarnation: 1, feature_level: 1, narrowed: Index(1046), recovery_key: [1; 32] };
+    state.principals = principals().into_iter().map(|p| (p.name.clone(), p)).collect();
+    state.targets = targets().into_iter().map(|t| (t.name.clone(), t)).collect();
+    let credential = Credential { name: name("shop-login"), username: "gateway".into(), sealed: sealed(), version: Index(42), narrowed: Index(0) };
+    state.credentials.insert(credential.name.clone(), credential);
+    let role = Role { name: name("reader"), description: "reads orders".into(), permissions: permissions(), version: Index(43), narrowed: Index(43) };
+    state.roles.insert(role.name.clone(), role);
+    let job = Job {
+        name: name("billing"),
+        purpose: "sends invoices".into(),
+        owner: name("ana"),
+        backup_owner: Some(name("bo")),
+        permissions: permissions(),
+        roles: names(["client", "reader"]),
+        data_classes: texts(["personal"]),
+        environments: texts(["prod"]),
+        expires: Some(LogTime(8)),
+        version: Index(44),
+        narrowed: Index(44),
+    };
+    state.jobs.insert(job.name.clone(), job);
+    state.grants = grants().into_iter().map(|g| (g.id, g)).collect();
+    state.requests = requests().into_iter().map(|r| (r.id, r)).collect();
+    let lock = Lock { id: LockId(1047), on: LockOn::Session(session()), reason: "leaked".into(), by: name("ana"), created: LogTime(1), expires: Some(LogTime(2)), version: Index(1047) };
+    state.locks.insert(lock.id, lock);
+    state.members = members().into_iter().map(|m| (m.id, m)).collect();
+    let token = JoinToken { lookup: Digest([5; 32]), expires: LogTime(9), made_by: name("ana"), spent_by: Some(NodeId(2)) };
+    state.join_tokens.insert(token.lookup, token);
+    let receipt = Receipt { revocation: RevocationId(1046), nodes: node_receipts(), made: LogTime(10) };
+    state.receipts.insert(receipt.revocation, receipt);
+    let replies = replies().into_iter().chain(rejections().into_iter().map(Reply::Rejected));
+    state.proposals = replies.enumerate().map(|(i, reply)| (format!("cli-{i}").parse().expect("an id"), Remembered { at: LogTime(11), reply })).collect();
+    state
+}
