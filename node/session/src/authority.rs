@@ -10,6 +10,8 @@ use domain::time::LogTime;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
+use crate::protocol::CancelKey;
+
 /// Two real implementors (the server's over the cluster, the tests' over a local state); it carries no decision:
 /// every verdict is made from the [`State`] it hands out.
 pub trait Authority: Send + Sync + 'static {
@@ -38,6 +40,9 @@ pub trait Authority: Send + Sync + 'static {
     fn record(&self, encode: &mut dyn FnMut(u64) -> Vec<u8>) -> u64;
     /// How far this node's records are committed by a quorum.
     fn recorded(&self) -> watch::Receiver<Recorded>;
+
+    /// Passes a client's cancel request on to the node that `key` names. Says nothing about whether it matched.
+    fn cancel_elsewhere(&self, key: CancelKey) -> BoxFuture<'_, Result<(), Unavailable>>;
 
     /// Opens a sealed credential; the secret lives as short as possible.
     fn open_credential(&self, credential: &Credential) -> Result<identity::Secret, Unavailable>;

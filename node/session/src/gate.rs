@@ -1,0 +1,311 @@
+//! The gate of one session: the last thing a byte passes on its way to the target, and what enforcement takes.
+//!
+//! ```text
+//!            forward()                 shut()
+//!  Open ───────────────► write   Open ────────► Shut (for good)
+//!   │ freeze() ▲ thaw()
+//!   ▼          │
+//!  Frozen ─────┘  forward() answers "no lease"
+//! ```
+//! The lock is held for one non-blocking write at most, so taking the gate never waits for a peer.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::task::{Context, Poll};
+
+use domain::admission::Permit;
+use domain::id::Index;
+use domain::member::Cancelled;
+use domain::refusal::Refusal;
+use domain::time::LogTime;
+use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
+
+use crate::authority::Authority;
+use crate::protocol::Activity;
+use crate::stream::Stream;
+
+pub struct Gate {
+    inner: Mutex<Inner>,
+    activity: AtomicU8,
+    /// The client asked to cancel.
+    cancel: AtomicBool,
+    /// The node drains: end when idle.
+    drain: AtomicBool,
+    /// Something changed that the relay should look at.
+    knocked: AtomicBool,
+    waker: AtomicWaker,
+}
+
+struct Inner {
+    shut: Option<Refusal>,
+    frozen: bool,
+    permit: Arc<Permit>,
+    /// The state index at which `permit` was last seen to be current.
+    checked: Index,
+    /// Time changed what is permitted: admit again before the next write.
+    stale: bool,
+    /// A second handle on the upstream socket, so that it can be drained and reset from outside.
+    upstream: Option<OwnedFd>,
+    /// The stream holds bytes in user space that it took but has not sent.
+    unsent: bool,
+    aborted: bool,
+    cancelled: Cancelled,
+}
+
+/// Why a write did not happen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stopped {
+    Shut(Refusal),
+    /// The control state changed in a way that touches this permit, or time did: admit again first.
+    Stale,
+    NoLease,
+    /// The write happened, but when it was done the lease was over: the socket was reset.
+    Late,
+}
+
+impl Gate {
+    pub fn new(permit: Arc<Permit>) -> Self {
+        let inner = Inner {
+            shut: None,
+            frozen: false,
+            permit,
+            checked: Index(0),
+            stale: false,
+            upstream: None,
+            unsent: false,
+            aborted: false,
+            cancelled: Cancelled::Idle,
+        };
+        Gate {
+            inner: Mutex::new(inner),
+            activity: AtomicU8::new(Activity::Idle as u8),
+            cancel: AtomicBool::new(false),
+            drain: AtomicBool::new(false),
+            knocked: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+        }
+    }
+
+    pub fn permit(&self) -> Arc<Permit> {
+        self.inner.lock().permit.clone()
+    }
+
+    /// A permit that was admitted anew takes the place of the old one, unless the gate was shut meanwhile.
+    pub fn renew(&self, permit: Arc<Permit>) {
+        let mut inner = self.inner.lock();
+        inner.permit = permit;
+        inner.checked = Index(0);
+        inner.stale = false;
+    }
+
+    /// The permit is over, and a new admission would let the session go on: it must ask for one before it writes.
+    pub fn mark_stale(&self) {
+        self.inner.lock().stale = true;
+    }
+
+    /// The permit, if its time is over and nobody has seen to it.
+    pub fn overdue(&self, now: LogTime) -> Option<Arc<Permit>> {
+        let inner = self.inner.lock();
+        (!inner.stale && inner.shut.is_none() && inner.permit.is_over(now)).then(|| inner.permit.clone())
+    }
+
+    /// From now on the upstream socket can be reset from outside.
+    ///
+    /// # Errors
+    /// When no file descriptor is left.
+    pub fn attach(&self, upstream: &Stream) -> io::Result<()> {
+        let handle = upstream.tcp().as_fd().try_clone_to_owned()?;
+        self.inner.lock().upstream = Some(handle);
+        Ok(())
+    }
+
+    /// Lets go of the upstream socket: after this, closing the stream closes the connection.
+    pub fn detach(&self) {
+        let mut inner = self.inner.lock();
+        inner.upstream = None;
+        inner.unsent = false;
+    }
+
+    /// The only way bytes go to a target. `write` is one non-blocking write; its second value says whether the
+    /// stream still holds bytes in user space.
+    ///
+    /// # Errors
+    /// When the session may not forward now; nothing was written then, except for [`Stopped::Late`].
+    pub fn forward<T>(&self, authority: &dyn Authority, write: impl FnOnce() -> (T, bool)) -> Result<T, Stopped> {
+        let mut inner = self.inner.lock();
+        if let Some(refusal) = &inner.shut {
+            return Err(Stopped::Shut(refusal.clone()));
+        }
+        let state = authority.state();
+        if state.applied != inner.checked {
+            if !inner.permit.is_current(&state) {
+                return Err(Stopped::Stale);
+            }
+            inner.checked = state.applied;
+        }
+        if inner.stale || inner.permit.is_over(authority.now()) {
+            return Err(Stopped::Stale);
+        }
+        if inner.frozen || !authority.may_forward() {
+            return Err(Stopped::NoLease);
+        }
+        let (written, unsent) = write();
+        inner.unsent = unsent;
+        if authority.may_forward() {
+            Ok(written)
+        } else {
+            inner.abort();
+            Err(Stopped::Late)
+        }
+    }
+
+    /// Ends the session from outside. Nothing is forwarded after this returns. The first reason stays.
+    pub fn shut(&self, refusal: Refusal) {
+        {
+            let mut inner = self.inner.lock();
+            inner.shut.get_or_insert(refusal);
+            if self.activity() != Activity::Idle && inner.cancelled == Cancelled::Idle {
+                inner.cancelled = Cancelled::Pending;
+            }
+        }
+        self.knock();
+    }
+
+    pub fn shut_reason(&self) -> Option<Refusal> {
+        self.inner.lock().shut.clone()
+    }
+
+    /// Nothing of ours is on its way to the target any more: the kernel's queue is empty (acknowledged by the peer)
+    /// and so is the stream's own.
+    pub fn is_drained(&self) -> bool {
+        let inner = self.inner.lock();
+        match &inner.upstream {
+            Some(socket) => !inner.unsent && unacknowledged(socket) == 0,
+            None => true,
+        }
+    }
+
+    /// Resets the upstream connection: bytes the kernel still holds are dropped, not delivered.
+    pub fn abort(&self) {
+        self.inner.lock().abort();
+        self.knock();
+    }
+
+    /// For ends that nobody waits for: what is not with the target by now does not get there.
+    pub fn abort_unless_drained(&self) {
+        if !self.is_drained() {
+            self.abort();
+        }
+    }
+
+    pub fn was_aborted(&self) -> bool {
+        self.inner.lock().aborted
+    }
+
+    /// The lease is over. A session with work at the target is ended, see [`Gate::shut`]; the others wait.
+    pub fn freeze(&self) {
+        let mut inner = self.inner.lock();
+        inner.frozen = true;
+        let undrained = inner.unsent || inner.upstream.as_ref().is_some_and(|s| unacknowledged(s) > 0);
+        if undrained || self.activity() != Activity::Idle {
+            inner.abort();
+            inner.shut.get_or_insert(Refusal::NoLease);
+        }
+        drop(inner);
+        self.knock();
+    }
+
+    pub fn thaw(&self) {
+        self.inner.lock().frozen = false;
+        self.knock();
+    }
+
+    pub fn activity(&self) -> Activity {
+        match self.activity.load(Ordering::Relaxed) {
+            0 => Activity::Idle,
+            1 => Activity::InTransaction,
+            _ => Activity::Busy,
+        }
+    }
+
+    pub fn set_activity(&self, activity: Activity) {
+        self.activity.store(activity as u8, Ordering::Relaxed);
+    }
+
+    pub fn cancelled(&self) -> Cancelled {
+        self.inner.lock().cancelled
+    }
+
+    pub fn set_cancelled(&self, cancelled: Cancelled) {
+        self.inner.lock().cancelled = cancelled;
+    }
+
+    /// The client asks to cancel what the session does.
+    pub fn ask_cancel(&self) {
+        self.cancel.store(true, Ordering::Release);
+        self.knock();
+    }
+
+    pub fn take_cancel(&self) -> bool {
+        self.cancel.swap(false, Ordering::AcqRel)
+    }
+
+    pub fn ask_drain(&self) {
+        self.drain.store(true, Ordering::Release);
+        self.knock();
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.drain.load(Ordering::Acquire)
+    }
+
+    fn knock(&self) {
+        self.knocked.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Ready when something changed since the last time it was ready.
+    pub fn poll_knocked(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.knocked.swap(false, Ordering::AcqRel) {
+            return Poll::Ready(());
+        }
+        self.waker.register(cx.waker());
+        if self.knocked.swap(false, Ordering::AcqRel) { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+impl Inner {
+    fn abort(&mut self) {
+        self.aborted = true;
+        self.unsent = false;
+        if let Some(socket) = &self.upstream {
+            reset(socket);
+        }
+    }
+}
+
+/// Sends RST and drops what is queued, at once, whoever else holds the socket: `connect` to no address is
+/// `tcp_disconnect` (tcp(7); Linux `net/ipv4/tcp.c`). Linger 0 makes a later close do the same.
+fn reset(socket: &OwnedFd) {
+    let _ = socket2::SockRef::from(socket).set_linger(Some(std::time::Duration::ZERO));
+    if let Err(error) = rustix::net::connect_unspec(socket)
+        && error != rustix::io::Errno::NOTCONN
+    {
+        tracing::warn!(%error, "an upstream socket could not be reset; it is shut down instead");
+        let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);
+    }
+}
+
+/// `SIOCOUTQ`: bytes written that the peer's kernel has not acknowledged. Unknown counts as "some".
+#[allow(unsafe_code, reason = "no safe wrapper for SIOCOUTQ; the kernel writes one int, as tcp(7) says")]
+fn unacknowledged(socket: &OwnedFd) -> i32 {
+    const SIOCOUTQ: rustix::ioctl::Opcode = 0x5411;
+    // SAFETY: SIOCOUTQ takes a pointer to an int and writes it; Getter passes a valid one of that type.
+    unsafe {
+        let getter = rustix::ioctl::Getter::<SIOCOUTQ, i32>::new();
+        rustix::ioctl::ioctl(socket, getter).unwrap_or(1)
+    }
+}

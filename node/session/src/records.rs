@@ -1,0 +1,230 @@
+//! What the road puts on record, and waiting for it (DESIGN §6).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::admission::{Admission, Attempt, Cited, Outcome as AdmissionOutcome, Permit};
+use domain::audit::record::{
+    self, Accesses, EndedBy, Event, Header, Intent, IntentVerdict, LateSend, OperationOutcome, RECORD_SIZE_MAX, STATEMENT_PART_MAX, SessionEnd, StatementText,
+    Status,
+};
+use domain::id::{GrantId, Index, OperationId, SessionId};
+use domain::refusal::Refusal;
+use tokio::time::Instant;
+
+use crate::authority::Authority;
+use crate::protocol::Claim;
+use crate::registry::Live;
+use crate::road::{End, Judged, Tried};
+use crate::stage::Parts;
+
+/// Statements up to this many bytes stand in their intent whole. The rest of [`RECORD_SIZE_MAX`] is for names,
+/// accesses and versions.
+const STATEMENT_INLINE_MAX: usize = RECORD_SIZE_MAX / 2;
+
+/// What became of an operation, for the record.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    pub status: Ending,
+    pub rows: u64,
+    pub bytes: u64,
+    pub duration: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    Ok,
+    /// The target's own error code.
+    Error(String),
+    /// Forwarded, and the answer lost.
+    Unknown,
+    /// Certainly never forwarded.
+    NotForwarded,
+}
+
+/// The intents of one session that may not be committed yet, oldest first.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    pending: VecDeque<(u64, Instant)>,
+}
+
+impl Ledger {
+    pub(crate) fn queued(&mut self, sequence: u64, at: Instant) {
+        self.pending.push_back((sequence, at));
+    }
+
+    /// Records through `through` are committed. How long the newest of them took, if any is news.
+    pub(crate) fn committed(&mut self, through: u64, now: impl FnOnce() -> Instant) -> Option<Duration> {
+        let mut since = None;
+        while let Some((_, at)) = self.pending.front().filter(|(sequence, _)| *sequence <= through) {
+            since = Some(*at);
+            self.pending.pop_front();
+        }
+        since.map(|at| now().saturating_duration_since(at))
+    }
+
+    pub(crate) fn is_waiting(&self, through: u64) -> bool {
+        self.pending.back().is_some_and(|(sequence, _)| *sequence > through)
+    }
+
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        self.pending.front().map(|(_, at)| *at)
+    }
+
+    /// What these records were for was given up.
+    pub(crate) fn forget(&mut self) {
+        self.pending.clear();
+    }
+}
+
+/// Waits until records through `sequence` are committed by a quorum.
+///
+/// # Errors
+/// [`Refusal::NotRecorded`] when that takes longer than `within`.
+pub(crate) async fn committed(authority: &dyn Authority, sequence: u64, within: Duration) -> Result<(), Refusal> {
+    let mut recorded = authority.recorded();
+    match tokio::time::timeout(within, recorded.wait_for(|r| r.through >= sequence)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(Refusal::NotRecorded),
+    }
+}
+
+fn queue(parts: &Parts, control_index: Index, session: Option<SessionId>, event: &Event<'_>) -> u64 {
+    let authority = &parts.authority;
+    let (node, boot, time) = (authority.node(), authority.boot(), authority.now());
+    let sequence = authority.record(&mut |sequence| record::encode(&Header { node, boot, sequence, control_index, time, session, run: None }, event));
+    parts.registry.used_sequence(sequence);
+    sequence
+}
+
+/// The outcome of a review at the door.
+pub(crate) fn admission(parts: &Parts, attempt: &Attempt, admission: &Admission, claim: &Claim, peer: &str) -> u64 {
+    let state = parts.authority.state();
+    let owner = state.principals.get(&attempt.principal).and_then(|p| match &p.kind {
+        domain::principal::PrincipalKind::Agent { owner, .. } => Some(owner),
+        domain::principal::PrincipalKind::Person { .. } => None,
+    });
+    let event = Event::Admission(record::Admission {
+        principal: attempt.principal.as_str(),
+        owner,
+        on_behalf_of: attempt.on_behalf_of.as_ref().map(|n| n.as_str()),
+        target: attempt.target.as_str(),
+        outcome: &admission.outcome,
+        cited: &admission.cited,
+        client_address: peer,
+        application_name: &claim.application,
+    });
+    queue(parts, admission.cited.state, Some(attempt.session), &event)
+}
+
+/// Somebody claimed to be somebody and could not prove it. Claims that name nobody are not worth a record: anybody
+/// could fill the log with them; they are counted.
+pub(crate) fn turned_away(parts: &Parts, claim: Option<&Claim>, refusal: &Refusal, peer: &str) {
+    let Some(claim) = claim else { return };
+    let state = parts.authority.state();
+    if !state.principals.contains_key(&claim.principal) {
+        return;
+    }
+    let cited = Cited { state: state.applied, ..Cited::default() };
+    let outcome = AdmissionOutcome::Revoked(refusal.clone());
+    let event = Event::Admission(record::Admission {
+        principal: claim.principal.as_str(),
+        owner: None,
+        on_behalf_of: claim.on_behalf_of.as_ref().map(|n| n.as_str()),
+        target: claim.target.as_str(),
+        outcome: &outcome,
+        cited: &cited,
+        client_address: peer,
+        application_name: &claim.application,
+    });
+    queue(parts, state.applied, None, &event);
+}
+
+/// What an intent cites beside the operation itself.
+pub(crate) struct Basis<'a> {
+    pub(crate) live: &'a Arc<Live>,
+    pub(crate) permit: &'a Permit,
+    pub(crate) state: Index,
+    pub(crate) accesses: &'a Accesses,
+    pub(crate) grants: &'a [GrantId],
+}
+
+/// An operation, before its effect. A statement too long for the record goes before it, in parts.
+pub(crate) fn intent(parts: &Parts, basis: &Basis<'_>, judged: &Judged, tried: Tried<'_>, verdict: IntentVerdict<'_>) -> u64 {
+    let session = basis.live.id;
+    let is_long = tried.statement.len() > STATEMENT_INLINE_MAX;
+    let salt: [u8; 16] = if is_long || !tried.parameters.is_empty() { identity::random::bytes() } else { [0; 16] };
+    let parameters = (!tried.parameters.is_empty()).then(|| record::salted_hash(&salt, tried.parameters));
+    if is_long {
+        for (index, part) in tried.statement.chunks(STATEMENT_PART_MAX).enumerate() {
+            let text = StatementText {
+                operation: judged.id.sequence,
+                salt: &salt,
+                length: tried.statement.len() as u64,
+                offset: (index * STATEMENT_PART_MAX) as u64,
+                part,
+            };
+            queue(parts, basis.state, Some(session), &Event::StatementText(text));
+        }
+    }
+    let event = Event::Intent(Intent {
+        operation: judged.id.sequence,
+        principal: &basis.live.attempt.principal,
+        on_behalf_of: basis.live.attempt.on_behalf_of.as_ref(),
+        target: &basis.live.attempt.target,
+        tag: &tried.operation.tag,
+        effect: tried.operation.effect,
+        accesses: basis.accesses,
+        verdict,
+        grants: basis.grants,
+        job_version: basis.permit.job_version(),
+        target_version: basis.permit.target_version(),
+        digest: Some(&judged.digest),
+        statement: tried.statement,
+        salt: &salt,
+        parameters: parameters.as_ref(),
+    });
+    queue(parts, basis.state, Some(session), &event)
+}
+
+pub(crate) fn outcome(parts: &Parts, control_index: Index, id: OperationId, outcome: &Outcome) {
+    let status = match &outcome.status {
+        Ending::Ok => Status::Ok,
+        Ending::Error(code) => Status::Error { code },
+        Ending::Unknown => Status::Unknown,
+        Ending::NotForwarded => Status::NotForwarded,
+    };
+    let event = Event::Outcome(OperationOutcome {
+        operation: id.sequence,
+        status,
+        rows: outcome.rows,
+        bytes: outcome.bytes,
+        duration_us: u64::try_from(outcome.duration.as_micros()).unwrap_or(u64::MAX),
+    });
+    queue(parts, control_index, Some(id.session), &event);
+}
+
+/// Bytes left for the target when the lease was over.
+pub(crate) fn late_send(parts: &Parts, live: &Live, operation: u64) {
+    let event = Event::LateSend(LateSend { operation, late_us: 0 });
+    queue(parts, parts.authority.state().applied, Some(live.id), &event);
+}
+
+pub(crate) fn session_end(parts: &Parts, live: &Live, end: &End, operations: u64) {
+    let (by, reason) = match end {
+        End::Client => (EndedBy::Client, String::new()),
+        End::Upstream => (EndedBy::Upstream, String::new()),
+        End::Policy(refusal) => (EndedBy::Policy, format!("{refusal:?}")),
+        End::Us(refusal) => (EndedBy::Us, format!("{refusal:?}")),
+    };
+    let event = Event::SessionEnd(SessionEnd { by, reason: &reason, operations });
+    queue(parts, parts.authority.state().applied, Some(live.id), &event);
+}
+
+/// This node enforced a revocation: on record, so that an auditor finds which operations came before.
+pub fn enforcement(parts: &Parts, revocation: domain::id::RevocationId, report: &crate::registry::EnforceReport) {
+    let ended: Vec<_> = report.receipts().into_iter().map(|r| (r.session, r.upstream)).collect();
+    let event = Event::Enforcement(record::Enforcement { revocation, enforced: report.enforced, ended: &ended });
+    queue(parts, report.enforced, None, &event);
+}
