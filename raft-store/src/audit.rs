@@ -1,0 +1,185 @@
+//! The machine of an audit group: records become leaves exactly once, in the order their node made them.
+//!
+//! Rows: per producer the last sequence taken, and the signatures over tree heads.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::RwLock;
+use prost::Message as _;
+
+use crate::format::{self, AuditKind, AuditReply, RecordBatch, SignedCheckpoint};
+use crate::machine::{Applied, Machine, MachineError, Row};
+
+/// Heads whose signatures are kept per log; older ones are thinned to one in [`THINNED`], so proofs over the whole
+/// history stay possible.
+const HEADS_KEPT: usize = 4_096;
+const THINNED: usize = 64;
+
+/// Boots remembered per node, so that a batch of a boot before the last is still known as repeated.
+const BOOTS_KEPT: usize = 64;
+
+const PRODUCER: u8 = b'p';
+const CHECKPOINT: u8 = b'c';
+
+/// Signatures over tree heads: by log and size, then by node. Shared with readers.
+pub type Heads = Arc<RwLock<BTreeMap<(String, u64), BTreeMap<u64, SignedCheckpoint>>>>;
+
+/// Tells the root of one of this node's logs at a size; `None` if it is not that far, or has no such log.
+pub type RootAt = Box<dyn Fn(&str, u64) -> Option<[u8; 32]> + Send + Sync>;
+
+pub struct AuditMachine {
+    producers: BTreeMap<(u64, u64), Producer>,
+    heads: Heads,
+    /// Compares a signed root with this replica's own.
+    root_at: RootAt,
+}
+
+#[derive(Clone, Copy)]
+struct Producer {
+    through: u64,
+    /// Entry index of its last batch: the oldest are forgotten first.
+    last_seen: u64,
+}
+
+impl AuditMachine {
+    pub fn new(root_at: RootAt) -> Self {
+        AuditMachine { producers: BTreeMap::new(), heads: Heads::default(), root_at }
+    }
+
+    pub fn heads(&self) -> Heads {
+        self.heads.clone()
+    }
+
+    fn records(&mut self, index: u64, leaves: u64, batch: RecordBatch) -> Applied {
+        let key = (batch.node, batch.boot);
+        let through = self.producers.get(&key).map_or(0, |p| p.through);
+        let last = batch.first_sequence + batch.records.len() as u64 - 1;
+        let mut reply = AuditReply { through, first_leaf: 0, size: leaves, gap: false };
+        if batch.first_sequence > through + 1 {
+            reply.gap = true;
+            return Applied { reply: format::encode_audit_reply(&reply), ..Applied::default() };
+        }
+        if last <= through {
+            return Applied { reply: format::encode_audit_reply(&reply), ..Applied::default() };
+        }
+        // A batch cut anew after an unknown outcome may overlap what is there.
+        let known = usize::try_from(through + 1 - batch.first_sequence).unwrap_or(usize::MAX);
+        let fresh: Vec<Bytes> = batch.records.into_iter().skip(known).collect();
+        reply = AuditReply { through: last, first_leaf: leaves, size: leaves + fresh.len() as u64, gap: false };
+        self.producers.insert(key, Producer { through: last, last_seen: index });
+        let mut rows = vec![(producer_key(key), Some(producer_value(last, index)))];
+        rows.extend(self.forget_boots(batch.node).into_iter().map(|old| (producer_key(old), None)));
+        Applied { reply: format::encode_audit_reply(&reply), rows, leaves: fresh }
+    }
+
+    /// Drops the boots of `node` beyond [`BOOTS_KEPT`], longest silent first.
+    fn forget_boots(&mut self, node: u64) -> Vec<(u64, u64)> {
+        let mut boots: Vec<(u64, (u64, u64))> =
+            self.producers.range((node, 0)..=(node, u64::MAX)).map(|(key, p)| (p.last_seen, *key)).collect();
+        let surplus = boots.len().saturating_sub(BOOTS_KEPT);
+        boots.sort_unstable();
+        boots.truncate(surplus);
+        let forgotten: Vec<(u64, u64)> = boots.into_iter().map(|(_, key)| key).collect();
+        for key in &forgotten {
+            self.producers.remove(key);
+        }
+        forgotten
+    }
+
+    fn checkpoint(&mut self, checkpoint: SignedCheckpoint) -> Result<Applied, MachineError> {
+        if let Some(own) = (self.root_at)(&checkpoint.log, checkpoint.size)
+            && own.as_slice() != checkpoint.root.as_slice()
+        {
+            return Err(MachineError(format!(
+                "node {} signed another root of {} at {} leaves than this node computes: the logs have forked",
+                checkpoint.node, checkpoint.log, checkpoint.size
+            )));
+        }
+        let mut rows = vec![(checkpoint_key(&checkpoint), Some(checkpoint.encode_to_vec()))];
+        let mut heads = self.heads.write();
+        heads.entry((checkpoint.log.clone(), checkpoint.size)).or_default().insert(checkpoint.node, checkpoint.clone());
+        let of_log: Vec<u64> = heads
+            .range((checkpoint.log.clone(), 0)..=(checkpoint.log.clone(), u64::MAX))
+            .map(|((_, size), _)| *size)
+            .collect();
+        if of_log.len() > HEADS_KEPT {
+            // The oldest half is thinned in one go; heads at multiples of THINNED places stay.
+            for (place, size) in of_log[..HEADS_KEPT / 2].iter().enumerate() {
+                if place % THINNED != 0
+                    && let Some(signatures) = heads.remove(&(checkpoint.log.clone(), *size))
+                {
+                    rows.extend(signatures.values().map(|s| (checkpoint_key(s), None)));
+                }
+            }
+        }
+        Ok(Applied { reply: Bytes::new(), rows, leaves: Vec::new() })
+    }
+}
+
+fn producer_key((node, boot): (u64, u64)) -> Vec<u8> {
+    let mut key = vec![PRODUCER];
+    key.extend_from_slice(&node.to_be_bytes());
+    key.extend_from_slice(&boot.to_be_bytes());
+    key
+}
+
+fn producer_value(through: u64, last_seen: u64) -> Vec<u8> {
+    [through.to_be_bytes(), last_seen.to_be_bytes()].concat()
+}
+
+fn checkpoint_key(checkpoint: &SignedCheckpoint) -> Vec<u8> {
+    let mut key = vec![CHECKPOINT];
+    key.extend_from_slice(checkpoint.log.as_bytes());
+    key.push(0);
+    key.extend_from_slice(&checkpoint.size.to_be_bytes());
+    key.extend_from_slice(&checkpoint.node.to_be_bytes());
+    key
+}
+
+fn eight(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_be_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+}
+
+impl Machine for AuditMachine {
+    fn load(&mut self, rows: Vec<Row>) -> Result<(), MachineError> {
+        let mut producers = BTreeMap::new();
+        let mut heads = BTreeMap::<_, BTreeMap<_, _>>::new();
+        let malformed = || MachineError("a row of the audit state cannot be understood".into());
+        for (key, value) in rows {
+            match key.first() {
+                Some(&PRODUCER) => {
+                    let id = eight(&key, 1).zip(eight(&key, 9)).ok_or_else(malformed)?;
+                    let (through, last_seen) = eight(&value, 0).zip(eight(&value, 8)).ok_or_else(malformed)?;
+                    producers.insert(id, Producer { through, last_seen });
+                }
+                Some(&CHECKPOINT) => {
+                    let checkpoint = SignedCheckpoint::decode(value.as_slice()).map_err(|_| malformed())?;
+                    heads.entry((checkpoint.log.clone(), checkpoint.size)).or_default().insert(checkpoint.node, checkpoint);
+                }
+                _ => return Err(malformed()),
+            }
+        }
+        self.producers = producers;
+        *self.heads.write() = heads;
+        Ok(())
+    }
+
+    fn apply(&mut self, index: u64, leaves: u64, payload: &Bytes) -> Result<Applied, MachineError> {
+        let message = format::decode_audit(payload).map_err(|e| MachineError(e.to_string()))?;
+        match message.kind {
+            Some(AuditKind::Records(batch)) if batch.records.is_empty() || batch.first_sequence == 0 => {
+                Err(MachineError("a batch without records, or before the first sequence".into()))
+            }
+            Some(AuditKind::Records(batch)) => Ok(self.records(index, leaves, batch)),
+            Some(AuditKind::Checkpoint(checkpoint)) => self.checkpoint(checkpoint),
+            None => Err(MachineError("an audit payload of a kind this release does not know".into())),
+        }
+    }
+
+    fn published(&mut self, _index: u64) {}
+}
+
+#[cfg(test)]
+mod tests;
