@@ -1,0 +1,195 @@
+//! Refusals in PostgreSQL's words: severity, SQLSTATE, what, why, the id to ask about, and what to do (DESIGN §8).
+//!
+//! No SQLSTATE here is of a class that drivers repeat by themselves (40, and 08 only where nobody can know what
+//! happened). What a peer may not learn looks the same: an unknown principal as a wrong secret, an unknown target as
+//! one without a grant.
+
+use std::time::Duration;
+
+use domain::id::RequestId;
+use domain::refusal::Refusal;
+
+use crate::codec::fields::{Response, Severity};
+
+/// Access objects named in one message; more are counted. A message is for reading.
+const MISSING_SHOWN: usize = 5;
+
+/// The refusal of one operation, or of what ends a session: severity ERROR where the session goes on as PostgreSQL's
+/// would, FATAL where it does not.
+pub fn error(refusal: &Refusal) -> Response {
+    match refusal {
+        Refusal::NotGranted { .. }
+        | Refusal::Unparseable { .. }
+        | Refusal::Pinned { .. }
+        | Refusal::Denied { .. }
+        | Refusal::RequestExpired { .. }
+        | Refusal::Pending { .. }
+        | Refusal::PendingInTransaction { .. }
+        | Refusal::TooManyRequests { .. }
+        | Refusal::StatementTooLong { .. }
+        | Refusal::NoLease
+        | Refusal::NotRecorded => worded(Severity::Error, refusal),
+        Refusal::UnknownPrincipal
+        | Refusal::WrongSecret
+        | Refusal::PrincipalInactive
+        | Refusal::OwnerInactive { .. }
+        | Refusal::NoJob
+        | Refusal::JobExpired
+        | Refusal::UnknownTarget
+        | Refusal::NoGrant
+        | Refusal::ReviewOverdue
+        | Refusal::GrantExpired
+        | Refusal::Locked { .. }
+        | Refusal::Protocol { .. }
+        | Refusal::Revoked { .. }
+        | Refusal::OutcomeUnknown
+        | Refusal::Draining
+        | Refusal::TooManySessions { .. } => worded(Severity::Fatal, refusal),
+    }
+}
+
+/// The refusal of a whole session: always FATAL.
+pub fn fatal(refusal: &Refusal) -> Response {
+    worded(Severity::Fatal, refusal)
+}
+
+/// The refusal of a login: always FATAL, and a missing lease means "not now" rather than "cancelled".
+pub fn login(refusal: &Refusal) -> Response {
+    match refusal {
+        Refusal::NoLease | Refusal::NotRecorded => response(
+            Severity::Fatal,
+            "57P03",
+            "this gateway node cannot admit anybody now: it has no lease or no quorum",
+        )
+        .hint("Connect to another node, or try again in a few seconds."),
+        Refusal::Draining => response(Severity::Fatal, "57P03", "this gateway node is shutting down")
+            .hint("Connect to another node."),
+        Refusal::Revoked { .. } => worded(Severity::Fatal, refusal).state("28000"),
+        other => worded(Severity::Fatal, other),
+    }
+}
+
+/// Tells a client whose statement is held that it waits for people, and for how long.
+pub fn held_notice(request: RequestId, joined: bool, hold: Duration) -> Response {
+    let what = if joined { "this statement waits for approval, as one before it" } else { "this statement waits for approval" };
+    response(Severity::Notice, "00000", format!("held: {what}: {request}")).hint(format!(
+        "An approver can run: assize request approve {request}. After {} s without a decision the statement ends with \
+         an error; the request stays open.",
+        hold.as_secs()
+    ))
+}
+
+/// The target did not let the gateway in, or broke off. `why` is safe to show: it names no secret and no address.
+pub fn upstream_failed(target: &str, why: &str) -> Response {
+    response(Severity::Fatal, "08001", format!("the gateway could not open a session at target \"{target}\": {why}"))
+        .hint("This is not about your grants. An operator can run: assize target check.")
+}
+
+fn response(severity: Severity, sqlstate: &'static str, message: impl Into<String>) -> Response {
+    Response { severity, sqlstate, message: message.into(), detail: None, hint: None }
+}
+
+impl Response {
+    fn hint(mut self, hint: impl Into<String>) -> Response {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    fn detail(mut self, detail: impl Into<String>) -> Response {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    fn state(mut self, sqlstate: &'static str) -> Response {
+        self.sqlstate = sqlstate;
+        self
+    }
+}
+
+const REQUEST_HINT: &str = "Ask for it: run the statement alone, outside a transaction, and it waits for approval.";
+
+fn worded(severity: Severity, refusal: &Refusal) -> Response {
+    let say = |sqlstate, message: String| response(severity, sqlstate, message);
+    match refusal {
+        Refusal::UnknownPrincipal | Refusal::WrongSecret => say("28P01", "authentication failed".into())
+            .hint("The user name is the agent's, the password one of its live gateway tokens."),
+        Refusal::PrincipalInactive => say("28000", "login refused: this agent is not active".into())
+            .hint("Its owner or an operator can activate it again."),
+        Refusal::OwnerInactive { .. } => say("28000", "login refused: the owner of this agent is not active".into())
+            .hint("An operator must give the agent an active owner."),
+        Refusal::NoJob => say("28000", "login refused: this agent has no job description".into())
+            .hint("Its owner must file one: assize job create."),
+        Refusal::JobExpired => say("28000", "login refused: the job description of this agent has expired".into())
+            .hint("Its owner must renew it."),
+        Refusal::UnknownTarget | Refusal::NoGrant => {
+            say("28000", "login refused: no such target, or no grant for it".into())
+                .hint("Name the target as the database: TARGET or TARGET/DATABASE. A grant is given by: assize grant create.")
+        }
+        Refusal::ReviewOverdue => say("28000", "login refused: the grant is overdue for review".into())
+            .hint("A reviewer must decide on it first: assize review list."),
+        Refusal::GrantExpired => say("28000", "login refused: the grant has expired".into())
+            .hint("Ask for a new one: assize grant create."),
+        Refusal::Locked { lock } => say("28000", format!("login refused: locked by {lock}"))
+            .hint(format!("An operator set this emergency stop; ask about {lock}.")),
+        Refusal::NotGranted { missing } => not_granted(severity, missing),
+        Refusal::Unparseable { message } => say("42601", message.clone())
+            .detail("The gateway could not parse this statement and passed nothing on."),
+        Refusal::Pinned { setting } => say("42501", format!("permission denied: the gateway pins \"{setting}\""))
+            .hint("This setting decides how statements are read or whose they are; it cannot be changed here."),
+        Refusal::Denied { request, reason } => say("42501", format!("permission denied: {request} was denied"))
+            .detail(format!("Reason: {reason}"))
+            .hint(format!("Ask the approver about {request}; the same statement will open a new request.")),
+        Refusal::RequestExpired { request } => {
+            say("42501", format!("permission denied: {request} expired without a decision"))
+                .hint("The same statement will open a new request.")
+        }
+        Refusal::Pending { request } => say("42501", format!("permission denied: {request} waits for approval"))
+            .hint(format!(
+                "Once it is approved (assize request approve {request}), run the same statement again, on any node."
+            )),
+        Refusal::PendingInTransaction { request } => {
+            say("42501", format!("permission denied inside a transaction: {request} waits for approval"))
+                .detail("Nothing is held inside a transaction, because its locks would wait for people.")
+                .hint(format!("Roll back; once {request} is approved, run the transaction again."))
+        }
+        Refusal::TooManyRequests { limit } => {
+            say("54000", format!("too many open access requests: at most {limit} may wait at a time"))
+                .hint("Have some decided or withdrawn first: assize request list.")
+        }
+        Refusal::StatementTooLong { limit } => say("54000", format!("statement too long: at most {limit} bytes are taken"))
+            .hint("Pass large values as COPY data."),
+        Refusal::Protocol { message } => say("08P01", format!("protocol violation: {message}")),
+        Refusal::Revoked { revocation, reason } => {
+            say("57P01", format!("session ended: access was revoked by {revocation}"))
+                .detail(format!("Reason: {reason}"))
+                .hint(format!("Ask the agent's owner about {revocation}."))
+        }
+        Refusal::NoLease => say("57014", "not done: this gateway node has lost its lease to decide".into())
+            .detail("Nothing of this statement was passed on.")
+            .hint("Connect to another node and run it again, or wait a few seconds."),
+        Refusal::NotRecorded => say("57014", "not done: the record of this statement could not be committed".into())
+            .detail("Nothing of this statement took effect.")
+            .hint("Run it again when the cluster has a quorum."),
+        Refusal::OutcomeUnknown => say("08007", "the outcome of the commit is unknown".into())
+            .detail("The target may or may not have committed; the record says so.")
+            .hint("Look at the data before you repeat it."),
+        Refusal::Draining => say("57P01", "session ended: this gateway node is shutting down".into())
+            .hint("Connect again; another node will serve you."),
+        Refusal::TooManySessions { limit } => say("53300", format!("too many sessions: at most {limit} at a time"))
+            .hint("Close sessions that are not in use, or use a pool."),
+    }
+}
+
+fn not_granted(severity: Severity, missing: &[String]) -> Response {
+    let shown = missing.iter().take(MISSING_SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = missing.len().saturating_sub(MISSING_SHOWN);
+    let what = match (missing.len(), more) {
+        (0, _) => "permission denied: no grant covers this statement".to_owned(),
+        (_, 0) => format!("permission denied: no grant covers {shown}"),
+        (_, more) => format!("permission denied: no grant covers {shown} and {more} more"),
+    };
+    response(severity, "42501", what).hint(REQUEST_HINT)
+}
+
+#[cfg(test)]
+mod tests;
