@@ -1,0 +1,205 @@
+//! Checkpoints: tree heads of the logs, signed by the nodes (DESIGN §6).
+//!
+//! About once a second the leader of the audit group asks the voters to sign the heads of both logs. A voter signs
+//! only a root that it computes itself. When a majority signed, the signatures go into the audit log's state, where
+//! every replica compares the root with its own and stops if they differ.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+use bytes::Bytes;
+use domain::audit::merkle::Hash;
+use domain::id::NodeId;
+use domain::time::LogTime;
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use raft_store::LeafReader;
+use raft_store::format::{self, AuditKind, AuditMessage, SignedCheckpoint};
+use tokio::time::{Instant, sleep};
+
+use crate::audit::{Checkpoint, LogName};
+use crate::limits::CHECKPOINT_INTERVAL;
+use crate::node::Node;
+use crate::peer_client::ask;
+use crate::peer_transport::Class;
+use crate::raft::{self, AUDIT_LOG, CONTROL_LOG, Written};
+use crate::wire::{CosignRequest, CosignResponse, Kind};
+
+/// How long a voter waits to have as many leaves as it is asked about.
+const CATCH_UP: Duration = Duration::from_millis(500);
+const COSIGN_DEADLINE: Duration = Duration::from_millis(900);
+
+/// What this node last made checkpoints of, as leader.
+#[derive(Default)]
+pub(crate) struct Checkpoints {
+    done: Mutex<BTreeMap<LogName, u64>>,
+}
+
+/// The text under the signatures: a C2SP checkpoint (`origin`, `size`, `root`) with an extension line that names log
+/// time in milliseconds. The origin holds cluster and incarnation, so a head of one is never taken for another's.
+pub fn text(cluster: &str, incarnation: u64, log: LogName, size: u64, root: &Hash, time: LogTime) -> String {
+    let root = data_encoding::BASE64.encode(root);
+    format!("assize/{cluster}/{incarnation}/{}\n{size}\n{root}\ntime {}\n", log.as_str(), time.0)
+}
+
+/// Whether `signature` under `text` is by `key`.
+pub fn verify(key: &[u8; 32], text: &str, signature: &[u8]) -> bool {
+    UnparsedPublicKey::new(&ED25519, key).verify(text.as_bytes(), signature).is_ok()
+}
+
+/// Ends the process: this replica's log is not the one the others have, so nothing it says may be trusted.
+fn halt(why: &str) -> ! {
+    tracing::error!(why, "this node stops");
+    eprintln!("assize: {why}");
+    std::process::exit(raft_store::engine::EXIT_STORAGE_FAILED)
+}
+
+fn named(log: &str) -> Option<LogName> {
+    match log {
+        CONTROL_LOG => Some(LogName::Control),
+        AUDIT_LOG => Some(LogName::Audit),
+        _ => None,
+    }
+}
+
+impl Node {
+    pub(crate) fn reader(&self, log: LogName) -> LeafReader {
+        match log {
+            LogName::Control => self.readers.control.clone(),
+            LogName::Audit => self.readers.audit.clone(),
+        }
+    }
+
+    fn checkpoint_text(&self, log: LogName, size: u64, root: &Hash, time: LogTime) -> String {
+        text(&self.home.cluster, self.home.incarnation, log, size, root, time)
+    }
+
+    /// Makes checkpoints while this node leads the audit group, for ever.
+    pub(crate) async fn keep_checkpoints(self: Arc<Self>) {
+        loop {
+            sleep(CHECKPOINT_INTERVAL).await;
+            if self.audit_leader() != Some(self.home.node) {
+                self.checkpoints.done.lock().clear();
+                continue;
+            }
+            for log in LogName::ALL {
+                let size = self.reader(log).size();
+                let done = self.checkpoints.done.lock().get(&log).copied().or_else(|| self.checkpoints_of(log).last().map(|c| c.size));
+                if size == 0 || done.is_some_and(|d| d >= size) {
+                    continue;
+                }
+                match self.make_checkpoint(log, size).await {
+                    Ok(()) => drop(self.checkpoints.done.lock().insert(log, size)),
+                    Err(why) => tracing::debug!(log = log.as_str(), size, why, "no checkpoint this time"),
+                }
+            }
+        }
+    }
+
+    async fn make_checkpoint(self: &Arc<Self>, log: LogName, size: u64) -> Result<(), String> {
+        let reader = self.reader(log);
+        let root = tokio::task::spawn_blocking(move || reader.root_at(size)).await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
+        let time = self.publisher.clock().now();
+        let voters = self.control_voters();
+        let question = CosignRequest { log: log.as_str().into(), size, root: Bytes::copy_from_slice(&root), time: time.0 };
+        let answers = join_all(voters.iter().map(|voter| self.ask_to_sign(*voter, &question))).await;
+        let differ = answers.iter().flatten().filter(|(_, answer)| answer.differs).count();
+        if differ * 2 > voters.len() {
+            halt(&format!("most voters compute another root of {} at {size} leaves than this node", log.as_str()));
+        }
+        let text = self.checkpoint_text(log, size, &root, time);
+        let signed: Vec<(NodeId, Bytes)> = answers
+            .into_iter()
+            .flatten()
+            .filter_map(|(node, answer)| Some((node, answer.signature?)))
+            .filter(|(node, signature)| self.signed_by(*node, &text, signature))
+            .collect();
+        if signed.len() * 2 <= voters.len() {
+            return Err(format!("{} of {} voters signed", signed.len(), voters.len()));
+        }
+        for (node, signature) in signed {
+            let checkpoint = SignedCheckpoint {
+                size,
+                root: root.to_vec(),
+                node: node.0,
+                signature: signature.to_vec(),
+                log: log.as_str().into(),
+                time: time.0,
+            };
+            let payload = format::encode_audit(&AuditMessage { kind: Some(AuditKind::Checkpoint(checkpoint)) });
+            match raft::write_outcome(&self.audit, payload).await {
+                Written::Committed { .. } => {}
+                Written::NotLeader(not) => return Err(not.why),
+                Written::Unknown(why) => return Err(why),
+            }
+        }
+        Ok(())
+    }
+
+    /// Against the node's current key: a signature that does not verify now would never verify.
+    fn signed_by(&self, node: NodeId, text: &str, signature: &[u8]) -> bool {
+        let state = self.publisher.state();
+        let key = state.members.get(&node).and_then(|m| m.checkpoint_keys.last_key_value().map(|(_, key)| *key));
+        key.is_some_and(|key| verify(&key, text, signature))
+    }
+
+    async fn ask_to_sign(self: &Arc<Self>, voter: NodeId, question: &CosignRequest) -> Option<(NodeId, CosignResponse)> {
+        if voter == self.home.node {
+            return Some((voter, self.cosign(question.clone()).await));
+        }
+        let asked = ask(&*self.transport, voter, Class::Audit, Kind::Cosign, raft::AUDIT_GROUP, question, COSIGN_DEADLINE).await;
+        asked.ok().map(|answer| (voter, answer))
+    }
+
+    /// Signs a head that this node computes as well.
+    pub(crate) async fn cosign(&self, question: CosignRequest) -> CosignResponse {
+        let refused = CosignResponse { signature: None, differs: false };
+        let Some(log) = named(&question.log) else { return refused };
+        let Ok(root) = <Hash>::try_from(&question.root[..]) else { return refused };
+        let reader = self.reader(log);
+        let end = Instant::now() + CATCH_UP;
+        while reader.size() < question.size {
+            if Instant::now() > end {
+                return refused;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        let size = question.size;
+        let own = match tokio::task::spawn_blocking(move || reader.root_at(size)).await {
+            Ok(Ok(own)) => own,
+            _ => return refused,
+        };
+        if own != root {
+            tracing::error!(log = question.log, size, "asked to sign a root that this node does not compute");
+            return CosignResponse { signature: None, differs: true };
+        }
+        let text = self.checkpoint_text(log, size, &root, LogTime(question.time));
+        let signature = self.home.checkpoint_key.sign(text.as_bytes());
+        CosignResponse { signature: Some(Bytes::copy_from_slice(signature.as_ref())), differs: false }
+    }
+
+    /// Heads of a log with their signatures, oldest first.
+    pub(crate) fn checkpoints_of(&self, log: LogName) -> Vec<Checkpoint> {
+        let voters = self.control_voters();
+        let heads = self.readers.heads.read();
+        let range = (log.as_str().to_owned(), 0)..=(log.as_str().to_owned(), u64::MAX);
+        let of_size = |(_, size): &(String, u64), signatures: &BTreeMap<u64, SignedCheckpoint>| {
+            let first = signatures.values().next()?;
+            // Signatures under another text (an earlier attempt at the same size) do not add up with these.
+            let same = signatures.values().filter(|s| s.time == first.time && s.root == first.root);
+            let signatures: Vec<(NodeId, Vec<u8>)> = same.map(|s| (NodeId(s.node), s.signature.clone())).collect();
+            let by_voters = signatures.iter().filter(|(node, _)| voters.contains(node)).count();
+            Some(Checkpoint {
+                log,
+                size: *size,
+                root: first.root.as_slice().try_into().ok()?,
+                time: LogTime(first.time),
+                complete: by_voters * 2 > voters.len(),
+                signatures,
+            })
+        };
+        heads.range(range).filter_map(|(key, signatures)| of_size(key, signatures)).collect()
+    }
+}

@@ -1,0 +1,132 @@
+//! The serving lease of this node (DESIGN §4): a moment of BOOTTIME until which it may decide from its local state.
+//!
+//! Nothing of it survives a restart. It is extended only by [`crate::renewal`], to `s + D` where `s` was read before
+//! the leader was asked. What acts when it ends although nobody looks (dead-man timer, kernel fences) attaches to
+//! [`Lease::extended`].
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+
+use crate::clock::Boottime;
+use crate::limits::{LEASE, LEASE_GUARD};
+
+pub(crate) struct Lease {
+    /// End of the lease, nanoseconds of BOOTTIME; 0 without one.
+    end: AtomicU64,
+    serving: watch::Sender<bool>,
+    changed: Notify,
+}
+
+impl Lease {
+    pub(crate) fn new() -> Self {
+        Self { end: AtomicU64::new(0), serving: watch::channel(false).0, changed: Notify::new() }
+    }
+
+    /// The last check before bytes leave for a target: two loads and a clock read, no lock.
+    pub(crate) fn may_forward(&self) -> bool {
+        let guard = LEASE_GUARD.as_nanos() as u64;
+        Boottime::now().nanos() + guard < self.end.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn serving(&self) -> watch::Receiver<bool> {
+        self.serving.subscribe()
+    }
+
+    /// How long the lease still runs, without the guard; `None` when it is over.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        let left = self.end.load(Ordering::Acquire).saturating_sub(Boottime::now().nanos());
+        (left > 0).then(|| Duration::from_nanos(left))
+    }
+
+    /// A renewal asked for at `asked` was confirmed and what it needs is enforced.
+    pub(crate) fn extend(&self, asked: Boottime) {
+        let end = asked.plus(LEASE).nanos();
+        self.end.fetch_max(end, Ordering::AcqRel);
+        self.serving.send_if_modified(|serving| {
+            let now = self.may_forward();
+            let modified = *serving != now;
+            *serving = now;
+            modified
+        });
+        self.changed.notify_waiters();
+    }
+
+    /// Gives the lease up at once: draining, shutdown, or this node left the serving set.
+    pub(crate) fn give_up(&self) {
+        self.end.store(0, Ordering::Release);
+        self.serving.send_if_modified(|serving| std::mem::replace(serving, false));
+        self.changed.notify_waiters();
+    }
+
+    /// Follows the lease and tells sessions when it ends.
+    pub(crate) async fn watch_end(&self) {
+        loop {
+            let changed = self.changed.notified();
+            let end = self.end.load(Ordering::Acquire);
+            if end == 0 {
+                changed.await;
+                continue;
+            }
+            let guarded = Boottime(Duration::from_nanos(end).saturating_sub(LEASE_GUARD));
+            tokio::select! {
+                () = changed => {}
+                () = guarded.reached() => {
+                    if !self.may_forward() && self.serving.send_if_modified(|s| std::mem::replace(s, false)) {
+                        tracing::warn!("the serving lease ended: no quorum confirmed a renewal in time");
+                    }
+                    let over = self.end.load(Ordering::Acquire) == end;
+                    if over {
+                        // Nothing to watch until the next renewal.
+                        let _ = self.end.compare_exchange(end, 0, Ordering::AcqRel, Ordering::Acquire);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lease_counts_from_before_the_question() {
+        let lease = Lease::new();
+        assert!(!lease.may_forward() && lease.left().is_none());
+        let asked = Boottime::now();
+        lease.extend(asked);
+        assert!(lease.may_forward() && *lease.serving().borrow());
+        assert!(lease.left().expect("running") <= LEASE);
+
+        let stale = Lease::new();
+        stale.extend(Boottime(asked.0.saturating_sub(LEASE)));
+        assert!(!stale.may_forward() && !*stale.serving().borrow());
+    }
+
+    #[tokio::test]
+    async fn an_older_renewal_never_shortens_it_and_giving_up_ends_it() {
+        let lease = Lease::new();
+        let asked = Boottime::now();
+        lease.extend(asked);
+        lease.extend(Boottime(asked.0.saturating_sub(Duration::from_secs(1))));
+        assert!(lease.left().expect("running") > LEASE - Duration::from_millis(500));
+        lease.give_up();
+        assert!(!lease.may_forward() && !*lease.serving().borrow());
+    }
+
+    #[tokio::test]
+    async fn sessions_hear_of_its_end() {
+        let lease = Lease::new();
+        // All but 150 ms of it is gone already.
+        lease.extend(Boottime(Boottime::now().0.saturating_sub(LEASE - LEASE_GUARD - Duration::from_millis(150))));
+        let mut serving = lease.serving();
+        assert!(*serving.borrow_and_update());
+        tokio::select! {
+            () = lease.watch_end() => unreachable!("watches for ever"),
+            heard = tokio::time::timeout(Duration::from_secs(5), serving.changed()) => heard.expect("in time").expect("open"),
+        }
+        assert!(!*serving.borrow() && !lease.may_forward());
+    }
+}

@@ -1,0 +1,89 @@
+//! Records: exactly once, in order.
+
+use cluster::{LogName, checkpoint};
+use domain::audit::merkle;
+use domain::command::Actor;
+
+use crate::support::{SOON, Test, eventually, put_person, random_id};
+
+fn submit(test: &Test, node: u64, count: u64) -> u64 {
+    let records = test.at(node).records();
+    let mut last = 0;
+    for _ in 0..count {
+        last = records.submit(&mut |sequence| format!("node {node} record {sequence}").into_bytes());
+    }
+    last
+}
+
+async fn recorded(test: &Test, node: u64, through: u64) {
+    let mut recorded = test.at(node).records().recorded();
+    tokio::time::timeout(SOON, recorded.wait_for(|r| *r >= through)).await.expect("in time").expect("open");
+}
+
+/// The texts in the audit log, as `node` has them.
+async fn texts(test: &Test, node: u64) -> Vec<String> {
+    let audit = test.at(node).audit();
+    let leaves = audit.leaves(LogName::Audit, 0..u64::MAX).await.expect("readable");
+    leaves.into_iter().map(|leaf| String::from_utf8(leaf.to_vec()).expect("text")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_of_all_nodes_are_committed_once_and_in_order() {
+    let mut test = Test::three().await;
+    for node in [1, 2, 3] {
+        assert_eq!(submit(&test, node, 700), 700);
+    }
+    for node in [1, 2, 3] {
+        recorded(&test, node, 700).await;
+    }
+    // While records flow, the audit leader is lost.
+    let leader = test.at(1).audit_leader().expect("leads").0;
+    let others: Vec<u64> = [1, 2, 3].into_iter().filter(|n| *n != leader).collect();
+    for node in &others {
+        submit(&test, *node, 300);
+    }
+    test.kill(leader).await;
+    for node in &others {
+        submit(&test, *node, 300);
+        recorded(&test, *node, 1300).await;
+    }
+    let reference = texts(&test, others[0]).await;
+    for node in &others {
+        let prefix = format!("node {node} record ");
+        let own: Vec<u64> = reference.iter().filter_map(|t| t.strip_prefix(&prefix)?.parse().ok()).collect();
+        assert_eq!(own, (1..=1300).collect::<Vec<_>>(), "node {node}: once each, in order");
+    }
+    eventually("both replicas hold the same log", || async { texts(&test, others[1]).await == reference }).await;
+    test.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn checkpoints_are_signed_by_a_majority() {
+    let test = Test::three().await;
+    submit(&test, 2, 10);
+    recorded(&test, 2, 10).await;
+    test.at(1).propose(random_id("p"), Actor::Operator, put_person("ann")).await.expect("commits");
+    eventually("a checkpoint covers the records", || async {
+        test.at(3).audit().latest_checkpoint(LogName::Audit).is_some_and(|c| c.size >= 10)
+    })
+    .await;
+    let (cluster, incarnation) = (test.at(3).identity().0.to_owned(), test.at(3).identity().1);
+    for log in LogName::ALL {
+        let audit = test.at(3).audit();
+        eventually("both logs have checkpoints", || async { audit.latest_checkpoint(log).is_some() }).await;
+        let head = audit.latest_checkpoint(log).expect("just seen");
+        assert_eq!(audit.root_at(log, head.size).await.expect("computes"), head.root);
+        let text = checkpoint::text(&cluster, incarnation, log, head.size, &head.root, head.time);
+        let state = test.at(3).state();
+        let verified = head.signatures.iter().filter(|(node, signature)| {
+            let (_, key) = state.members[node].checkpoint_keys.last_key_value().expect("a key");
+            checkpoint::verify(key, &text, signature)
+        });
+        assert!(verified.count() >= 2, "a majority of three signed");
+
+        let leaf = audit.leaves(log, 0..1).await.expect("readable").remove(0);
+        let path = audit.inclusion_proof(log, 0, head.size).await.expect("provable");
+        assert!(merkle::verify_inclusion(0, head.size, &merkle::leaf_hash(&leaf), &path, &head.root));
+    }
+    test.end().await;
+}
