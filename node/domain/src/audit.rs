@@ -1,4 +1,6 @@
 //! The audit log: its Merkle tree, its records, its checkpoints. Pure, so that a verifier needs nothing else.
 
+pub mod checkpoint;
+pub mod leaf;
 pub mod merkle;
 pub mod record;
