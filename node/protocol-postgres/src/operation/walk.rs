@@ -1,0 +1,162 @@
+//! What has been found so far while a statement's tree is walked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use domain::operation::{Access, Effect, Operation, Protocol, Resource, Verb};
+
+use super::classified::{CopyKind, Step};
+use super::context::Context;
+use super::tally::Tally;
+
+/// A resource path: database, schema, object.
+pub(super) type Path = [Arc<str>; 3];
+
+pub(super) struct Walk<'a> {
+    pub(super) context: &'a Context,
+    pub(super) accesses: BTreeSet<Access>,
+    pub(super) effect: Effect,
+    pub(super) steps: Vec<Step>,
+    pub(super) changes_context: bool,
+    pub(super) copy: Option<CopyKind>,
+    /// A constant has decided something.
+    pub(super) constants_matter: bool,
+    /// A name was used that only the relay can resolve.
+    pub(super) unresolved: bool,
+    /// Names of common table expressions in sight.
+    pub(super) ctes: Vec<Arc<str>>,
+    /// Schemas that stand before the search path: those of an enclosing CREATE SCHEMA.
+    pub(super) inside_schema: Option<Arc<str>>,
+    /// Temporary relations that this string has made for certain.
+    pub(super) temporary: BTreeSet<Arc<str>>,
+    /// What this string has prepared and declared.
+    pub(super) prepared: BTreeMap<Arc<str>, Operation>,
+    pub(super) cursors: BTreeMap<Arc<str>, Operation>,
+    pub(super) levels: Vec<Level>,
+    pub(super) seen: Tally,
+    /// The statement is opaque (a function body) and judged by a class that covers whatever stands in it.
+    pub(super) opaque: bool,
+}
+
+/// One level of a query: the sources its column references can mean, and the references.
+///
+/// Columns are told only where a level has exactly one source and that is a relation. A reference in an inner level
+/// may reach an outer one, so an inner level with any reference makes its outer one untold.
+#[derive(Default)]
+pub(super) struct Level {
+    /// Names that qualify a column of this level.
+    pub(super) names: BTreeSet<Arc<str>>,
+    pub(super) sources: usize,
+    pub(super) reads: Vec<Vec<Path>>,
+    /// The relation an UPDATE, DELETE, MERGE or INSERT changes: it needs `select` only if a column of it is read.
+    pub(super) target: Option<Vec<Path>>,
+    pub(super) columns: BTreeSet<Arc<str>>,
+    /// A reference that cannot be put down to single columns.
+    pub(super) whole: bool,
+    /// Any reference at all.
+    pub(super) any: bool,
+    /// Names of output columns, which ORDER BY means first.
+    pub(super) outputs: BTreeSet<Arc<str>>,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(context: &'a Context) -> Self {
+        Walk {
+            context,
+            accesses: BTreeSet::new(),
+            effect: Effect::Read,
+            steps: Vec::new(),
+            changes_context: false,
+            copy: None,
+            constants_matter: false,
+            unresolved: false,
+            ctes: Vec::new(),
+            inside_schema: None,
+            temporary: BTreeSet::new(),
+            prepared: BTreeMap::new(),
+            cursors: BTreeMap::new(),
+            levels: Vec::new(),
+            seen: Tally::default(),
+            opaque: false,
+        }
+    }
+
+    pub(super) fn database(&self) -> Arc<str> {
+        self.context.database.clone()
+    }
+
+    pub(super) fn at_least(&mut self, effect: Effect) {
+        self.effect = self.effect.max(effect);
+    }
+
+    pub(super) fn need(&mut self, verb: Verb, path: Path, columns: Option<BTreeSet<Arc<str>>>) {
+        self.accesses.insert(Access { protocol: Protocol::Postgres, verb, resource: Resource { path: path.into(), columns } });
+    }
+
+    pub(super) fn need_each(&mut self, verb: Verb, paths: &[Path], columns: Option<&BTreeSet<Arc<str>>>) {
+        for path in paths {
+            self.need(verb, path.clone(), columns.cloned());
+        }
+    }
+
+    /// An access on something that is in no schema: a role, a setting, a channel, …
+    pub(super) fn need_on(&mut self, verb: Verb, kind: &str, name: &str) {
+        self.need(verb, [self.database(), kind.into(), name.into()], None);
+    }
+
+    /// What cannot be told more closely: the widest class.
+    pub(super) fn widest(&mut self) {
+        self.need_on(Verb::Admin, "*", "*");
+        self.at_least(Effect::Lasting);
+        self.changes_context = true;
+        self.opaque = true;
+    }
+
+    pub(super) fn open_level(&mut self) {
+        self.levels.push(Level::default());
+    }
+
+    pub(super) fn level(&mut self) -> &mut Level {
+        if self.levels.is_empty() {
+            self.levels.push(Level::default());
+        }
+        self.levels.last_mut().expect("a level was pushed when there was none")
+    }
+
+    /// Ends a level: says what it reads. `correlated`: its references may reach the level outside it.
+    pub(super) fn close_level(&mut self, correlated: bool) {
+        let Some(level) = self.levels.pop() else { return };
+        let told = level.sources == 1 && !level.whole;
+        let columns = told.then_some(&level.columns);
+        for paths in &level.reads {
+            self.need_each(Verb::Select, paths, columns);
+        }
+        if let Some(target) = &level.target
+            && (level.whole || level.any)
+        {
+            self.need_each(Verb::Select, target, columns);
+        }
+        if correlated && level.any
+            && let Some(outer) = self.levels.last_mut()
+        {
+            outer.whole = true;
+            outer.any = true;
+        }
+    }
+
+    /// Walks something whose accesses and effect are wanted apart as well.
+    pub(super) fn apart(&mut self, tag: &str, walk: impl FnOnce(&mut Self)) -> Operation {
+        let accesses = std::mem::take(&mut self.accesses);
+        let effect = std::mem::replace(&mut self.effect, Effect::Read);
+        walk(self);
+        let operation = Operation { tag: tag.into(), accesses: self.accesses.iter().cloned().collect(), effect: self.effect };
+        self.accesses.extend(accesses);
+        self.effect = effect;
+        operation
+    }
+
+    pub(super) fn absorb(&mut self, operation: &Operation) {
+        self.accesses.extend(operation.accesses.iter().cloned());
+        self.at_least(operation.effect);
+    }
+}
