@@ -28,6 +28,8 @@ use crate::protocol::Activity;
 use crate::stream::Stream;
 
 pub struct Gate {
+    /// When the client's proof of identity ends.
+    expires: Option<LogTime>,
     inner: Mutex<Inner>,
     activity: AtomicU8,
     /// The client asked to cancel.
@@ -67,7 +69,7 @@ pub enum Stopped {
 }
 
 impl Gate {
-    pub fn new(permit: Arc<Permit>) -> Self {
+    pub fn new(permit: Arc<Permit>, expires: Option<LogTime>) -> Self {
         let inner = Inner {
             shut: None,
             frozen: false,
@@ -80,6 +82,7 @@ impl Gate {
             cancelled: Cancelled::Idle,
         };
         Gate {
+            expires,
             inner: Mutex::new(inner),
             activity: AtomicU8::new(Activity::Idle as u8),
             cancel: AtomicBool::new(false),
@@ -99,6 +102,11 @@ impl Gate {
         inner.permit = permit;
         inner.checked = Index(0);
         inner.stale = false;
+    }
+
+    /// The proof of identity is over.
+    pub fn is_expired(&self, now: LogTime) -> bool {
+        self.expires.is_some_and(|end| end <= now)
     }
 
     /// The permit is over, and a new admission would let the session go on: it must ask for one before it writes.
@@ -145,6 +153,9 @@ impl Gate {
                 return Err(Stopped::Stale);
             }
             inner.checked = state.applied;
+        }
+        if self.is_expired(authority.now()) {
+            return Err(Stopped::Shut(Refusal::GrantExpired));
         }
         if inner.stale || inner.permit.is_over(authority.now()) {
             return Err(Stopped::Stale);

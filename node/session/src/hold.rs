@@ -44,7 +44,7 @@ pub(crate) fn open(authority: Arc<dyn Authority>, held: Held, ask: Ask, reason: 
             ask,
             reason,
         };
-        match propose(authority.as_ref(), id, Actor::Principal(held.principal), command).await {
+        match propose(authority.as_ref(), id, Actor::Node(authority.node()), command).await {
             Ok(Reply::Request { request, joined }) => Answer::Requested { request, joined },
             Ok(Reply::Rejected(Rejection::TooMany { limit, .. })) => Answer::Refused(Refusal::TooManyRequests { limit }),
             Ok(reply) => {
@@ -93,7 +93,7 @@ pub(crate) fn spend(authority: Arc<dyn Authority>, held: Held, request: RequestI
     Box::pin(async move {
         let id = proposal_id("spend", &held);
         let command = Command::SpendApproval { request, digest: held.digest, by: held.by };
-        match propose(authority.as_ref(), id, Actor::Principal(held.principal), command).await {
+        match propose(authority.as_ref(), id, Actor::Node(authority.node()), command).await {
             Ok(Reply::Spent) => Answer::Spent { request },
             Ok(reply) => {
                 tracing::info!(?reply, %request, "the approval could not be used");

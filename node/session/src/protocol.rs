@@ -19,6 +19,7 @@ use domain::credential::Credential;
 use domain::id::{Name, NodeId, SessionId};
 use domain::refusal::Refusal;
 use domain::target::Target;
+use domain::time::LogTime;
 use futures_util::future::BoxFuture;
 use tokio::net::TcpStream;
 
@@ -65,6 +66,8 @@ pub struct Claim {
     pub target: Name,
     /// What the client calls itself, for the record; at most 64 characters, not trusted.
     pub application: String,
+    /// When the proof ends, and every session opened with it.
+    pub expires: Option<LogTime>,
     /// How many bytes of secret this client's cancel key can have; at most 32 are used.
     pub cancel_secret_length: usize,
 }
@@ -112,10 +115,15 @@ pub trait Canceller: Send + Sync {
     fn cancel(&self) -> BoxFuture<'static, Result<(), std::io::Error>>;
 }
 
+/// Bits of a session's number that a cancel key carries: PostgreSQL has 31 bits for node and number. More sessions
+/// than that live at once on no node, and the secret tells apart two that share them.
+pub const CANCEL_NUMBER_BITS: u32 = 21;
+
 /// Names a session to be cancelled: node and number are found in what the client sends, the secret must match.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CancelKey {
     pub node: NodeId,
+    /// The low [`CANCEL_NUMBER_BITS`] of the session's number.
     pub number: u64,
     /// Drawn at random; as long as the protocol version allows. One sent must equal it in length too.
     pub secret: Vec<u8>,

@@ -204,8 +204,7 @@ impl Registry {
 
     /// A client of the session that `key` names asks to cancel. Says nothing about whether it matched.
     pub fn cancel(&self, key: &CancelKey) {
-        let live = self.sessions.read().get(&key.number).cloned();
-        if let Some(live) = live.filter(|l| l.cancel_key.admits(key)) {
+        if let Some(live) = self.sessions.read().values().find(|live| live.cancel_key.admits(key)) {
             live.gate.ask_cancel();
         }
     }
@@ -238,6 +237,11 @@ impl Registry {
     fn expire(&self, authority: &dyn Authority) {
         let now = authority.now();
         for live in self.sessions.read().values() {
+            if live.gate.is_expired(now) {
+                live.gate.shut(Refusal::GrantExpired);
+                live.gate.abort_unless_drained();
+                continue;
+            }
             let Some(permit) = live.gate.overdue(now) else { continue };
             match permit.renew(&authority.state(), now) {
                 Ok(_) => live.gate.mark_stale(),

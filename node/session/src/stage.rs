@@ -19,7 +19,7 @@ use crate::gate::Gate;
 use crate::limits::{CANCELS_MAX, DIAL_DEADLINE, HANDSHAKE_DEADLINE, RECORD_DEADLINE, UPSTREAM_USER_TIMEOUT};
 use crate::listener::{Handshakes, Slot};
 use crate::metrics::meters;
-use crate::protocol::{Arrived, CancelKey, Claim, Connected, Door, Handshake, Protocol, Ticket};
+use crate::protocol::{Arrived, CANCEL_NUMBER_BITS, CancelKey, Claim, Connected, Door, Handshake, Protocol, Ticket};
 use crate::records;
 use crate::registry::{Registered, Registration, Registry};
 use crate::relay::Relay;
@@ -133,7 +133,11 @@ async fn admit(attempt: Attempt, claim: &Claim, peer: SocketAddr, parts: &Arc<Pa
     if !parts.authority.may_forward() {
         return Err(Refusal::NoLease);
     }
-    let cancel_key = CancelKey { node: attempt.session.node, number: attempt.session.number, secret: identity::random::bytes::<32>()[..claim.cancel_secret_length.min(32)].to_vec() };
+    let cancel_key = CancelKey {
+        node: attempt.session.node,
+        number: attempt.session.number & ((1 << CANCEL_NUMBER_BITS) - 1),
+        secret: identity::random::bytes::<32>()[..claim.cancel_secret_length.min(32)].to_vec(),
+    };
     // Twice at most: between the review and the registration the state may change; a third change in a row means
     // somebody is working on this very agent, and the client may come again.
     for _ in 0..3 {
@@ -151,7 +155,7 @@ async fn admit(attempt: Attempt, claim: &Claim, peer: SocketAddr, parts: &Arc<Pa
             peer: peer.to_string(),
             application: claim.application.clone(),
             since: parts.authority.now(),
-            gate: Gate::new(permit.clone()),
+            gate: Gate::new(permit.clone(), claim.expires),
             cancel_key: cancel_key.clone(),
         })?;
         let now = parts.authority.state();
