@@ -1,0 +1,38 @@
+//! Every bound of the admin API: with its unit and its reason.
+
+use std::time::Duration;
+
+/// Bytes of one request: `apply` sends one entity at a time, the largest a role of 4096 permissions.
+pub const MESSAGE_MAX: usize = 4 << 20;
+/// From the first byte of a connection until TLS is done.
+pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
+/// TLS handshakes at a time; the next wait in the kernel's backlog.
+pub const HANDSHAKES_MAX: usize = 512;
+/// Calls at a time on one connection.
+pub const STREAMS_PER_CONNECTION_MAX: u32 = 128;
+/// Bytes of header lists: a bearer token and a few metadata.
+pub const HEADERS_MAX: u32 = 16 << 10;
+/// How long a drain waits for running calls.
+pub const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
+
+pub const PAGE_DEFAULT: usize = 100;
+pub const PAGE_MAX: usize = 1000;
+
+/// How long a call waits for a node to reach the index the caller asks for.
+pub const MIN_INDEX_WAIT: Duration = Duration::from_secs(5);
+
+/// Bytes of a target's password.
+pub const PASSWORD_MAX: usize = 1024;
+
+/// Records read from the log at a time while streaming.
+pub const AUDIT_BATCH: usize = 256;
+pub const QUERY_LIMIT_DEFAULT: u32 = 1000;
+/// Records looked at for one query that does not follow, so that a filter that matches nothing ends.
+pub const QUERY_SCAN_MAX: u64 = 5_000_000;
+/// Items a slow reader may be behind before the node waits for it.
+pub const STREAM_BACKLOG: usize = 64;
+/// How often a following query looks for new records.
+pub const FOLLOW_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How long dialling a target may take in `CheckTarget`.
+pub const CHECK_DEADLINE: Duration = Duration::from_secs(15);

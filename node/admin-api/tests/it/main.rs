@@ -1,0 +1,8 @@
+//! The API over a real TLS listener, with the state of a cluster in memory behind it.
+
+mod access;
+mod audit;
+mod grants;
+mod nouns;
+mod routes;
+mod world;

@@ -1,0 +1,58 @@
+//! What runs on the node itself, before there is an API to call. The server supplies it.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Makes the first node of a new cluster.
+#[derive(Debug, Clone, Args)]
+pub struct InitArgs {
+    /// The node's configuration file.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// The first person with all rights; a client certificate and an admin token are made for them.
+    #[arg(long, value_name = "NAME", default_value = "admin")]
+    pub admin: String,
+    /// Where the first admin's certificate, key and token go; by default `admin/` beside the data.
+    #[arg(long, value_name = "FOLDER")]
+    pub admin_out: Option<PathBuf>,
+}
+
+/// Makes this machine a node of an existing cluster.
+#[derive(Debug, Clone, Args)]
+pub struct JoinArgs {
+    /// The node's configuration file.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// QUIC address of any node of the cluster.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub peer: String,
+    /// File with the single-use join token; `-` reads standard input.
+    #[arg(long, value_name = "FILE")]
+    pub token_file: PathBuf,
+}
+
+/// Starts a new incarnation of a cluster that lost its quorum.
+#[derive(Debug, Clone, Args)]
+pub struct RecoverArgs {
+    /// The surviving node's configuration file.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// A backup to recover from; without one, from this node's own data.
+    #[arg(long, value_name = "FILE")]
+    pub backup: Option<PathBuf>,
+    /// File with the recovery key that `cluster init` printed.
+    #[arg(long, value_name = "FILE")]
+    pub recovery_key_file: Option<PathBuf>,
+    /// Approvals become void and grants wait for confirmation: say that this is understood.
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// Implemented by the server over its own folders and the cluster crate. All are run while no node process runs there.
+pub trait LocalOps {
+    fn init(&self, args: InitArgs, out: &mut dyn Write) -> anyhow::Result<()>;
+    fn join(&self, args: JoinArgs, out: &mut dyn Write) -> anyhow::Result<()>;
+    fn recover(&self, args: RecoverArgs, out: &mut dyn Write) -> anyhow::Result<()>;
+}
