@@ -61,9 +61,6 @@ impl VoterHistory {
                 let reports_itself = leaf.proposal.actor == Actor::Node(*node);
                 let role = known.filter(|_| reports_itself).map_or(*role, |known| known.role);
                 self.members.insert(*node, Known { role, key: *checkpoint_key });
-                if self.genesis.is_none() && role == MemberRole::Voter {
-                    self.genesis = Some((*node, *checkpoint_key));
-                }
             }
             Command::SetNodeRole { node, role } => {
                 if let Some(known) = self.members.get_mut(node) {
@@ -104,6 +101,9 @@ impl VoterHistory {
             | Command::DeleteLock { .. } => return,
         }
         let voters: Voters = self.members.iter().filter(|(_, known)| known.role == MemberRole::Voter).map(|(node, known)| (*node, known.key)).collect();
+        if self.genesis.is_none() {
+            self.genesis = voters.first_key_value().map(|(node, key)| (*node, *key));
+        }
         if self.from.last_key_value().is_none_or(|(_, before)| *before != voters) {
             self.from.insert(leaf.index, voters);
         }

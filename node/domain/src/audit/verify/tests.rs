@@ -282,6 +282,29 @@ fn voters_come_and_go() {
 }
 
 #[test]
+fn the_genesis_is_the_first_voter_however_it_became_one() {
+    let mut history = VoterHistory::default();
+    let mut world = World::default();
+    world.command(Command::FoundCluster { id: "demo".into(), incarnation: 1, recovery_key: [0; 32], first_admin: "ana".parse().expect("a name") });
+    let Command::RegisterNode { address, admin_address, sealing_key, .. } = registration(1) else { panic!("a registration") };
+    world.command(Command::RegisterNode { node: NodeId(1), address, admin_address, checkpoint_key: key(1), sealing_key, role: MemberRole::Learner, feature_level_max: 1, join_token: None });
+    world.command(Command::SetNodeRole { node: NodeId(1), role: MemberRole::Voter });
+    world.register(2);
+    for (i, leaf) in world.control.iter().enumerate() {
+        assert_eq!(history.genesis(), (i > 2).then(genesis));
+        history.follow(&ControlLeaf::decode(leaf).expect("own leaf"));
+    }
+    // A new incarnation has a genesis of its own.
+    world.command(Command::FoundCluster { id: "demo".into(), incarnation: 2, recovery_key: [0; 32], first_admin: "ana".parse().expect("a name") });
+    world.register(7);
+    for leaf in &world.control[4..] {
+        history.follow(&ControlLeaf::decode(leaf).expect("own leaf"));
+    }
+    assert_eq!(history.founded(), Some(("demo", 2)));
+    assert_eq!(history.genesis(), Some(VerifierKey { name: "assize/demo/2/node-7".into(), key: key(7) }));
+}
+
+#[test]
 fn voters_of_long_ago_sign_nothing_new() {
     let mut world = World::new();
     let old = Index(2);
