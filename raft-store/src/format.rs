@@ -307,6 +307,9 @@ pub struct SignedCheckpoint {
     /// Log time, milliseconds since 1970.
     #[prost(uint64, tag = "6")]
     pub time: u64,
+    /// The control index whose voters sign.
+    #[prost(uint64, tag = "7")]
+    pub control_index: u64,
 }
 
 /// What the audit machine answers.

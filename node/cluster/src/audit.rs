@@ -5,9 +5,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use domain::audit::checkpoint::{Checkpoint, Note};
 use domain::audit::merkle::Hash;
 use domain::id::NodeId;
-use domain::time::LogTime;
+use domain::state::State;
 use raft_store::LeafReader;
 
 use crate::node::Node;
@@ -38,16 +39,21 @@ impl LogName {
 
 /// A tree head with the signatures that stand under it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Checkpoint {
-    pub log: LogName,
-    pub size: u64,
-    pub root: Hash,
-    /// Log time at which it was made.
-    pub time: LogTime,
-    /// Ed25519 signatures of [`crate::checkpoint::text`], by node.
+pub struct SignedHead {
+    pub checkpoint: Checkpoint,
+    /// Ed25519 signatures of [`Checkpoint::text`], by node.
     pub signatures: Vec<(NodeId, Vec<u8>)>,
     /// A majority of the voters signed it.
     pub complete: bool,
+}
+
+impl SignedHead {
+    /// As a signed note, with the keys that counted at the checkpoint's control index.
+    pub fn note(&self, state: &State) -> Note {
+        let keys = |node: &NodeId| state.members.get(node)?.checkpoint_keys.range(..=self.checkpoint.control_index).next_back().map(|(_, key)| key);
+        let signatures = self.signatures.iter().filter_map(|(node, signature)| Some((*node, keys(node)?, signature.as_slice())));
+        self.checkpoint.note(signatures)
+    }
 }
 
 /// Cheap to clone.
@@ -94,17 +100,17 @@ impl Audit {
     }
 
     /// Every checkpoint kept, oldest first.
-    pub fn checkpoints(&self, log: LogName) -> Vec<Checkpoint> {
+    pub fn checkpoints(&self, log: LogName) -> Vec<SignedHead> {
         self.node.checkpoints_of(log)
     }
 
     /// The last one that a majority of the voters signed.
-    pub fn latest_checkpoint(&self, log: LogName) -> Option<Checkpoint> {
+    pub fn latest_checkpoint(&self, log: LogName) -> Option<SignedHead> {
         self.checkpoints(log).into_iter().rev().find(|c| c.complete)
     }
 
     /// The checkpoint of exactly this size, complete.
-    pub fn checkpoint_at(&self, log: LogName, size: u64) -> Option<Checkpoint> {
-        self.checkpoints(log).into_iter().find(|c| c.complete && c.size == size)
+    pub fn checkpoint_at(&self, log: LogName, size: u64) -> Option<SignedHead> {
+        self.checkpoints(log).into_iter().find(|c| c.complete && c.checkpoint.size == size)
     }
 }

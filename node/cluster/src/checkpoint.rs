@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use bytes::Bytes;
+use domain::audit::checkpoint::{Checkpoint, Origin, majority};
 use domain::audit::merkle::Hash;
-use domain::id::NodeId;
+use domain::id::{Index, NodeId};
+use domain::member::MemberRole;
 use domain::time::LogTime;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
@@ -19,7 +21,7 @@ use raft_store::LeafReader;
 use raft_store::format::{self, AuditKind, AuditMessage, SignedCheckpoint};
 use tokio::time::{Instant, sleep};
 
-use crate::audit::{Checkpoint, LogName};
+use crate::audit::{LogName, SignedHead};
 use crate::limits::CHECKPOINT_INTERVAL;
 use crate::node::Node;
 use crate::peer_client::ask;
@@ -37,16 +39,9 @@ pub(crate) struct Checkpoints {
     done: Mutex<BTreeMap<LogName, u64>>,
 }
 
-/// The text under the signatures: a C2SP checkpoint (`origin`, `size`, `root`) with an extension line that names log
-/// time in milliseconds. The origin holds cluster and incarnation, so a head of one is never taken for another's.
-pub fn text(cluster: &str, incarnation: u64, log: LogName, size: u64, root: &Hash, time: LogTime) -> String {
-    let root = data_encoding::BASE64.encode(root);
-    format!("assize/{cluster}/{incarnation}/{}\n{size}\n{root}\ntime {}\n", log.as_str(), time.0)
-}
-
-/// Whether `signature` under `text` is by `key`.
-pub fn verify(key: &[u8; 32], text: &str, signature: &[u8]) -> bool {
-    UnparsedPublicKey::new(&ED25519, key).verify(text.as_bytes(), signature).is_ok()
+/// Whether `signature` over `message` is by `key`; what [`domain::audit::checkpoint::verify`] asks for.
+pub fn check_signature(key: &[u8; 32], message: &[u8], signature: &[u8]) -> bool {
+    UnparsedPublicKey::new(&ED25519, key).verify(message, signature).is_ok()
 }
 
 /// Ends the process: this replica's log is not the one the others have, so nothing it says may be trusted.
@@ -72,8 +67,10 @@ impl Node {
         }
     }
 
-    fn checkpoint_text(&self, log: LogName, size: u64, root: &Hash, time: LogTime) -> String {
-        text(&self.home.cluster, self.home.incarnation, log, size, root, time)
+    /// The checkpoint that a question or a stored signature is about.
+    fn checkpoint(&self, log: LogName, size: u64, root: Hash, control_index: u64, time: u64) -> Checkpoint {
+        let origin = Origin { cluster: self.home.cluster.clone(), incarnation: self.home.incarnation, log: log.as_str().into() };
+        Checkpoint { origin, size, root, control_index: Index(control_index), time: LogTime(time) }
     }
 
     /// Makes checkpoints while this node leads the audit group, for ever.
@@ -86,7 +83,7 @@ impl Node {
             }
             for log in LogName::ALL {
                 let size = self.reader(log).size();
-                let done = self.checkpoints.done.lock().get(&log).copied().or_else(|| self.checkpoints_of(log).last().map(|c| c.size));
+                let done = self.checkpoints.done.lock().get(&log).copied().or_else(|| self.checkpoints_of(log).last().map(|h| h.checkpoint.size));
                 if size == 0 || done.is_some_and(|d| d >= size) {
                     continue;
                 }
@@ -101,34 +98,43 @@ impl Node {
     async fn make_checkpoint(self: &Arc<Self>, log: LogName, size: u64) -> Result<(), String> {
         let reader = self.reader(log);
         let root = tokio::task::spawn_blocking(move || reader.root_at(size)).await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
-        let time = self.publisher.clock().now();
-        let voters = self.control_voters();
-        let question = CosignRequest { log: log.as_str().into(), size, root: Bytes::copy_from_slice(&root), time: time.0 };
+        let state = self.publisher.state();
+        // The voters that count are those of the state the checkpoint names.
+        let voters: Vec<NodeId> = state.members.values().filter(|m| m.role == MemberRole::Voter).map(|m| m.id).collect();
+        let checkpoint = self.checkpoint(log, size, root, state.applied.0, self.publisher.clock().now().0);
+        let question = CosignRequest {
+            log: log.as_str().into(),
+            size,
+            root: Bytes::copy_from_slice(&root),
+            time: checkpoint.time.0,
+            control_index: checkpoint.control_index.0,
+        };
         let answers = join_all(voters.iter().map(|voter| self.ask_to_sign(*voter, &question))).await;
         let differ = answers.iter().flatten().filter(|(_, answer)| answer.differs).count();
         if differ * 2 > voters.len() {
             halt(&format!("most voters compute another root of {} at {size} leaves than this node", log.as_str()));
         }
-        let text = self.checkpoint_text(log, size, &root, time);
+        let text = checkpoint.text();
         let signed: Vec<(NodeId, Bytes)> = answers
             .into_iter()
             .flatten()
             .filter_map(|(node, answer)| Some((node, answer.signature?)))
             .filter(|(node, signature)| self.signed_by(*node, &text, signature))
             .collect();
-        if signed.len() * 2 <= voters.len() {
+        if signed.len() < majority(voters.len()) {
             return Err(format!("{} of {} voters signed", signed.len(), voters.len()));
         }
         for (node, signature) in signed {
-            let checkpoint = SignedCheckpoint {
+            let signed = SignedCheckpoint {
                 size,
                 root: root.to_vec(),
                 node: node.0,
                 signature: signature.to_vec(),
                 log: log.as_str().into(),
-                time: time.0,
+                time: checkpoint.time.0,
+                control_index: checkpoint.control_index.0,
             };
-            let payload = format::encode_audit(&AuditMessage { kind: Some(AuditKind::Checkpoint(checkpoint)) });
+            let payload = format::encode_audit(&AuditMessage { kind: Some(AuditKind::Checkpoint(signed)) });
             match raft::write_outcome(&self.audit, payload).await {
                 Written::Committed { .. } => {}
                 Written::NotLeader(not) => return Err(not.why),
@@ -142,7 +148,7 @@ impl Node {
     fn signed_by(&self, node: NodeId, text: &str, signature: &[u8]) -> bool {
         let state = self.publisher.state();
         let key = state.members.get(&node).and_then(|m| m.checkpoint_keys.last_key_value().map(|(_, key)| *key));
-        key.is_some_and(|key| verify(&key, text, signature))
+        key.is_some_and(|key| check_signature(&key, text.as_bytes(), signature))
     }
 
     async fn ask_to_sign(self: &Arc<Self>, voter: NodeId, question: &CosignRequest) -> Option<(NodeId, CosignResponse)> {
@@ -175,30 +181,26 @@ impl Node {
             tracing::error!(log = question.log, size, "asked to sign a root that this node does not compute");
             return CosignResponse { signature: None, differs: true };
         }
-        let text = self.checkpoint_text(log, size, &root, LogTime(question.time));
+        let text = self.checkpoint(log, size, root, question.control_index, question.time).text();
         let signature = self.home.checkpoint_key.sign(text.as_bytes());
         CosignResponse { signature: Some(Bytes::copy_from_slice(signature.as_ref())), differs: false }
     }
 
     /// Heads of a log with their signatures, oldest first.
-    pub(crate) fn checkpoints_of(&self, log: LogName) -> Vec<Checkpoint> {
-        let voters = self.control_voters();
+    pub(crate) fn checkpoints_of(&self, log: LogName) -> Vec<SignedHead> {
+        let state = self.publisher.state();
+        let is_voter = |node: &NodeId| state.members.get(node).is_some_and(|m| m.role == MemberRole::Voter);
+        let needed = majority(state.members.values().filter(|m| m.role == MemberRole::Voter).count());
         let heads = self.readers.heads.read();
         let range = (log.as_str().to_owned(), 0)..=(log.as_str().to_owned(), u64::MAX);
         let of_size = |(_, size): &(String, u64), signatures: &BTreeMap<u64, SignedCheckpoint>| {
-            let first = signatures.values().next()?;
+            let last = signatures.values().max_by_key(|s| s.time)?;
+            let checkpoint = self.checkpoint(log, *size, last.root.as_slice().try_into().ok()?, last.control_index, last.time);
             // Signatures under another text (an earlier attempt at the same size) do not add up with these.
-            let same = signatures.values().filter(|s| s.time == first.time && s.root == first.root);
-            let signatures: Vec<(NodeId, Vec<u8>)> = same.map(|s| (NodeId(s.node), s.signature.clone())).collect();
-            let by_voters = signatures.iter().filter(|(node, _)| voters.contains(node)).count();
-            Some(Checkpoint {
-                log,
-                size: *size,
-                root: first.root.as_slice().try_into().ok()?,
-                time: LogTime(first.time),
-                complete: by_voters * 2 > voters.len(),
-                signatures,
-            })
+            let same = |s: &&SignedCheckpoint| s.time == last.time && s.control_index == last.control_index && s.root == last.root;
+            let signatures: Vec<(NodeId, Vec<u8>)> = signatures.values().filter(same).map(|s| (NodeId(s.node), s.signature.clone())).collect();
+            let complete = signatures.iter().filter(|(node, _)| is_voter(node)).count() >= needed;
+            Some(SignedHead { checkpoint, signatures, complete })
         };
         heads.range(range).filter_map(|(key, signatures)| of_size(key, signatures)).collect()
     }

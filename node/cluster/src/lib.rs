@@ -38,9 +38,8 @@ mod status;
 mod tasks;
 mod wire;
 
-pub use audit::{Audit, Checkpoint, LogName};
+pub use audit::{Audit, LogName, SignedHead};
 pub use cluster::{AdminPem, Cluster, NodeConfig, StartError, Unavailable};
-pub use machine::ControlLeaf;
 pub use propose::{Committed, ProposeError};
 pub use publish::{EnforceReport, Enforcer};
 pub use records::Records;

@@ -14,7 +14,7 @@ use crate::limits::{PROPOSAL_SIZE_MAX, PROPOSE_ATTEMPT, PROPOSE_DEADLINE, PROPOS
 use crate::node::Node;
 use crate::peer_client::ask;
 use crate::peer_transport::Class;
-use crate::raft::{Written, write_outcome};
+use crate::raft::{self, Written, write_outcome};
 use crate::wire::{self, Committed as WireCommitted, Kind, NotLeader, Proposed};
 
 /// A command that is in the log, and applied on this node.
@@ -102,7 +102,14 @@ impl Node {
         }
         let request = wire::ProposeRequest { proposal };
         let left = end.saturating_duration_since(Instant::now());
-        match ask::<_, wire::ProposeResponse>(&*self.transport(), leader, Class::Control, Kind::Propose, 0, &request, left).await {
+        let transport = self.transport();
+        let asking = ask::<_, wire::ProposeResponse>(&*transport, leader, Class::Control, Kind::Propose, 0, &request, left);
+        let answer = tokio::select! {
+            answer = asking => answer,
+            // A dead leader does not answer; the next one is asked with the same id.
+            () = raft::leader_gone(&self.control, leader) => return Proposed::Unknown("the leader changed meanwhile".into()),
+        };
+        match answer {
             Ok(response) => response.result.unwrap_or_else(|| Proposed::Unknown("the leader gave no answer".into())),
             Err(e) if e.before_sending => Proposed::NotLeader(NotLeader { leader: None, why: e.error.to_string() }),
             Err(e) => Proposed::Unknown(e.error.to_string()),
@@ -192,7 +199,7 @@ impl Expiring {
 
 fn can_expire(state: &domain::state::State) -> bool {
     state.grants.values().any(|g| g.expires.is_some() || g.review_due.is_some() || g.valid_from.is_some())
-        || !state.requests.is_empty()
+        || state.requests.values().any(|r| r.status.is_open() || r.is_spendable())
         || state.locks.values().any(|l| l.expires.is_some())
         || state.jobs.values().any(|j| j.expires.is_some())
         || state.principals.values().any(|p| p.tokens.values().any(|t| t.expires.is_some()))

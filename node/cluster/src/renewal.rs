@@ -114,9 +114,12 @@ impl Node {
         let response = if leader == self.home.node {
             timeout(within, self.answer_renewal(leader, request)).await.map_err(|_| "no quorum in time")?
         } else {
-            ask::<_, wire::ReadIndexResponse>(&*self.transport(), leader, Class::Control, Kind::Renew, 0, &request, within)
-                .await
-                .map_err(|e| e.error.to_string())?
+            let transport = self.transport();
+            let asking = ask::<_, wire::ReadIndexResponse>(&*transport, leader, Class::Control, Kind::Renew, 0, &request, within);
+            tokio::select! {
+                answer = asking => answer.map_err(|e| e.error.to_string())?,
+                () = raft::leader_gone(&self.control, leader) => return Err("the leader changed".into()),
+            }
         };
         match response.index {
             Some(index) => Ok(Confirmed { index: Index(index), log_time: LogTime(response.log_time) }),

@@ -296,6 +296,8 @@ pub(crate) struct CosignRequest {
     /// Log time, milliseconds.
     #[prost(uint64, tag = "4")]
     pub time: u64,
+    #[prost(uint64, tag = "5")]
+    pub control_index: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

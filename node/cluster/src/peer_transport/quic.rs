@@ -71,8 +71,10 @@ struct Slot {
 #[derive(Default)]
 struct Attempt {
     connection: Option<quinn::Connection>,
-    /// No new attempt before this, after so many failures in a row.
-    not_before: Option<Instant>,
+    /// The start of the peer's process the connection leads to.
+    boot: u64,
+    /// The last failure, and how many there were in a row.
+    failed: Option<(Instant, PeerError)>,
     failures: u32,
 }
 
@@ -218,7 +220,11 @@ impl QuicTransport {
             },
         };
         match timeout(limits::CONNECT_DEADLINE, self.answer_hello(&connection)).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(hello)) => {
+                if let Caller::Node(node) = caller {
+                    self.forget_other_boots(node, hello.boot);
+                }
+            }
             Ok(Err(e)) => {
                 tracing::warn!(%remote, error = %e, "a peer was refused");
                 return connection.close(CLOSE_REFUSED, b"hello");
@@ -239,16 +245,17 @@ impl QuicTransport {
         Hello { protocol: PROTOCOL_VERSION, node, boot: self.boot.0, class: class as u32 }
     }
 
-    async fn answer_hello(&self, connection: &quinn::Connection) -> Result<(), PeerError> {
+    async fn answer_hello(&self, connection: &quinn::Connection) -> Result<Hello, PeerError> {
         let (tx, rx) = connection.accept_bi().await.map_err(|e| PeerError::Lost(e.to_string()))?;
         let (mut tx, mut rx) = (FrameTx::Quic(tx), FrameRx::Quic(rx, BytesMut::new()));
         let hello: Hello = wire::decode(rx.expect().await?)?;
         tx.send(wire::encode(&self.hello(Class::Control))).await?;
         tx.finish();
-        check_version(&hello)
+        check_version(&hello)?;
+        Ok(hello)
     }
 
-    async fn connect(&self, to: NodeId, class: Class) -> Result<quinn::Connection, PeerError> {
+    async fn connect(&self, to: NodeId, class: Class) -> Result<(quinn::Connection, u64), PeerError> {
         let unreachable = |why: String| PeerError::Unreachable { node: to, why };
         let address = self.book.of(to).ok_or_else(|| unreachable("its address is not known".into()))?;
         let resolved = tokio::net::lookup_host(&address).await.ok().and_then(|mut all| all.next());
@@ -264,8 +271,8 @@ impl QuicTransport {
             Err(why) => return Err(unreachable(why)),
         }
         let greeted = timeout(limits::CONNECT_DEADLINE, greet(&connection, &self.hello(class))).await;
-        greeted.map_err(|_| unreachable("no hello".into()))??;
-        Ok(connection)
+        let hello = greeted.map_err(|_| unreachable("no hello".into()))??;
+        Ok((connection, hello.boot))
     }
 
     /// The connection to a peer in a class, made if there is none. It is made in a task of its own: a heartbeat gives up
@@ -283,23 +290,42 @@ impl QuicTransport {
     }
 
     async fn establish(&self, slot: &Slot, to: NodeId, class: Class) -> Result<quinn::Connection, PeerError> {
+        let asked = Instant::now();
         let mut attempt = slot.attempt.lock().await;
         if let Some(connection) = attempt.open() {
             return Ok(connection);
         }
-        if attempt.not_before.is_some_and(|t| Instant::now() < t) {
-            return Err(PeerError::Unreachable { node: to, why: "waiting before the next attempt".into() });
+        if let Some((at, error)) = attempt.failed.clone() {
+            // Whoever waited while an attempt failed shares its outcome; attempts do not queue up behind a dead peer.
+            if at > asked {
+                return Err(error);
+            }
+            let (first, most) = limits::RECONNECT_BACKOFF;
+            let pause = first.saturating_mul(1 << attempt.failures.min(8)).min(most);
+            tokio::time::sleep_until(at + pause).await;
         }
         match self.connect(to, class).await {
-            Ok(connection) => {
-                *attempt = Attempt { connection: Some(connection.clone()), not_before: None, failures: 0 };
+            Ok((connection, boot)) => {
+                *attempt = Attempt { connection: Some(connection.clone()), boot, failed: None, failures: 0 };
                 Ok(connection)
             }
             Err(e) => {
-                let (first, most) = limits::RECONNECT_BACKOFF;
-                let pause = first.saturating_mul(1 << attempt.failures.min(8)).min(most);
-                *attempt = Attempt { connection: None, not_before: Some(Instant::now() + pause), failures: attempt.failures + 1 };
+                let failures = attempt.failures + 1;
+                *attempt = Attempt { failed: Some((Instant::now(), e.clone())), failures, ..Attempt::default() };
                 Err(e)
+            }
+        }
+    }
+
+    /// The peer has started anew: connections to the process before it are dead, although nobody closed them.
+    fn forget_other_boots(&self, node: NodeId, boot: u64) {
+        let slots: Vec<Arc<Slot>> = self.slots.lock().range((node, Class::Control)..=(node, Class::Bulk)).map(|(_, s)| s.clone()).collect();
+        for slot in slots {
+            if let Ok(mut attempt) = slot.attempt.try_lock()
+                && attempt.boot != boot
+                && let Some(connection) = attempt.connection.take()
+            {
+                connection.close(CLOSE_SHUTDOWN, b"the peer restarted");
             }
         }
     }
@@ -319,12 +345,14 @@ fn check_version(hello: &Hello) -> Result<(), PeerError> {
     }
 }
 
-async fn greet(connection: &quinn::Connection, hello: &Hello) -> Result<(), PeerError> {
+async fn greet(connection: &quinn::Connection, hello: &Hello) -> Result<Hello, PeerError> {
     let (tx, rx) = connection.open_bi().await.map_err(|e| PeerError::Lost(e.to_string()))?;
     let (mut tx, mut rx) = (FrameTx::Quic(tx), FrameRx::Quic(rx, BytesMut::new()));
     tx.send(wire::encode(hello)).await?;
     tx.finish();
-    check_version(&wire::decode(rx.expect().await?)?)
+    let hello = wire::decode(rx.expect().await?)?;
+    check_version(&hello)?;
+    Ok(hello)
 }
 
 impl PeerTransport for QuicTransport {

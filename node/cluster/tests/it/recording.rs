@@ -1,8 +1,9 @@
 //! Records: exactly once, in order.
 
-use cluster::{LogName, checkpoint};
-use domain::audit::merkle;
-use domain::command::Actor;
+use cluster::LogName;
+use domain::audit::leaf::ControlLeaf;
+use domain::audit::{checkpoint, merkle};
+use domain::command::{Actor, Command};
 
 use crate::support::{SOON, Test, eventually, put_person, random_id};
 
@@ -64,26 +65,26 @@ async fn checkpoints_are_signed_by_a_majority() {
     recorded(&test, 2, 10).await;
     test.at(1).propose(random_id("p"), Actor::Operator, put_person("ann")).await.expect("commits");
     eventually("a checkpoint covers the records", || async {
-        test.at(3).audit().latest_checkpoint(LogName::Audit).is_some_and(|c| c.size >= 10)
+        test.at(3).audit().latest_checkpoint(LogName::Audit).is_some_and(|h| h.checkpoint.size >= 10)
     })
     .await;
-    let (cluster, incarnation) = (test.at(3).identity().0.to_owned(), test.at(3).identity().1);
     for log in LogName::ALL {
         let audit = test.at(3).audit();
         eventually("both logs have checkpoints", || async { audit.latest_checkpoint(log).is_some() }).await;
         let head = audit.latest_checkpoint(log).expect("just seen");
-        assert_eq!(audit.root_at(log, head.size).await.expect("computes"), head.root);
-        let text = checkpoint::text(&cluster, incarnation, log, head.size, &head.root, head.time);
+        let (size, root) = (head.checkpoint.size, head.checkpoint.root);
+        assert_eq!(audit.root_at(log, size).await.expect("computes"), root);
         let state = test.at(3).state();
-        let verified = head.signatures.iter().filter(|(node, signature)| {
-            let (_, key) = state.members[node].checkpoint_keys.last_key_value().expect("a key");
-            checkpoint::verify(key, &text, signature)
-        });
-        assert!(verified.count() >= 2, "a majority of three signed");
+        let voters = state.members.values().map(|m| (m.id, *m.checkpoint_keys.last_key_value().expect("a key").1)).collect();
+        let signers = checkpoint::verify(&head.note(&state), &head.checkpoint.origin, &voters, &cluster::checkpoint::check_signature);
+        assert!(signers.expect("a majority of three signed").len() >= 2);
 
         let leaf = audit.leaves(log, 0..1).await.expect("readable").remove(0);
-        let path = audit.inclusion_proof(log, 0, head.size).await.expect("provable");
-        assert!(merkle::verify_inclusion(0, head.size, &merkle::leaf_hash(&leaf), &path, &head.root));
+        let path = audit.inclusion_proof(log, 0, size).await.expect("provable");
+        assert!(merkle::verify_inclusion(0, size, &merkle::leaf_hash(&leaf), &path, &root));
     }
+    let first = test.at(1).audit().leaves(LogName::Control, 0..1).await.expect("readable").remove(0);
+    let founding = ControlLeaf::decode(&first).expect("a control leaf");
+    assert!(matches!(founding.proposal.command, Command::FoundCluster { .. }));
     test.end().await;
 }
