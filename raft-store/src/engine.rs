@@ -71,7 +71,23 @@ pub enum OpenError {
 #[derive(Clone)]
 pub struct Engine {
     shared: Arc<Shared>,
-    sync: mpsc::Sender<Waiter>,
+    syncer: Arc<Syncer>,
+}
+
+/// The sync thread. Ends, and has let go of the database, when the last handle goes.
+struct Syncer {
+    queue: Option<mpsc::Sender<Waiter>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Drop for Syncer {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been reported by the thread itself.
+            let _ = thread.join();
+        }
+    }
 }
 
 struct Shared {
@@ -128,16 +144,16 @@ impl Engine {
         read_everything(&db).map_err(|e| damaged(e.to_string()))?;
         let shared =
             Arc::new(Shared { db, dir: dir.into(), floor, poisoned: AtomicBool::new(false), on_poison: options.on_poison });
-        let (sync, queue) = mpsc::channel();
-        let syncer = shared.clone();
-        thread::Builder::new()
+        let (sender, queue) = mpsc::channel();
+        let synced = shared.clone();
+        let thread = thread::Builder::new()
             .name("assize-sync".into())
             .spawn(move || {
                 raise_priority(options.sync_nice);
-                sync_loop(&syncer, &queue);
+                sync_loop(&synced, &queue);
             })
             .map_err(|source| OpenError::Io { path: dir.into(), source })?;
-        Ok(Engine { shared, sync })
+        Ok(Engine { shared, syncer: Arc::new(Syncer { queue: Some(sender), thread: Some(thread) }) })
     }
 
     pub(crate) fn db(&self) -> &DB {
@@ -164,7 +180,8 @@ impl Engine {
     }
 
     pub(crate) fn queue(&self, waiter: Waiter) {
-        if let Err(mpsc::SendError(waiter)) = self.sync.send(waiter) {
+        let queue = self.syncer.queue.as_ref().expect("the queue is there while a handle is");
+        if let Err(mpsc::SendError(waiter)) = queue.send(waiter) {
             waiter.complete(Err(poisoned()));
         }
     }

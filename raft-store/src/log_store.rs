@@ -285,6 +285,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
         let from = last.map_or(0, |id| id.index() + 1);
+        if from >= self.log.lock().next_index() {
+            return Ok(());
+        }
         let mut batch = WriteBatch::default();
         batch.delete_range_cf(
             self.engine.family(columns::LOG),

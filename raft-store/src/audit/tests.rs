@@ -1,1 +1,106 @@
+use super::*;
+use crate::format::AuditMessage;
 
+fn machine() -> AuditMachine {
+    AuditMachine::new(Box::new(|_, _| None))
+}
+
+fn batch(node: u64, boot: u64, first_sequence: u64, count: u64) -> Bytes {
+    let records = (0..count).map(|n| Bytes::from(format!("{node}/{boot}/{}", first_sequence + n))).collect();
+    format::encode_audit(&AuditMessage { kind: Some(AuditKind::Records(RecordBatch { node, boot, first_sequence, records })) })
+}
+
+struct Log {
+    machine: AuditMachine,
+    leaves: Vec<String>,
+    rows: BTreeMap<Vec<u8>, Vec<u8>>,
+    index: u64,
+}
+
+impl Log {
+    fn new() -> Self {
+        Log { machine: machine(), leaves: Vec::new(), rows: BTreeMap::new(), index: 0 }
+    }
+
+    fn apply(&mut self, payload: &Bytes) -> AuditReply {
+        self.index += 1;
+        let applied = self.machine.apply(self.index, self.leaves.len() as u64, payload).expect("applies");
+        self.leaves.extend(applied.leaves.iter().map(|l| String::from_utf8_lossy(l).into_owned()));
+        for (key, value) in applied.rows {
+            match value {
+                Some(value) => self.rows.insert(key, value),
+                None => self.rows.remove(&key),
+            };
+        }
+        format::decode_audit_reply(&applied.reply).expect("a reply")
+    }
+}
+
+#[test]
+fn a_repeated_batch_is_answered_and_not_appended() {
+    let mut log = Log::new();
+    assert_eq!(log.apply(&batch(1, 7, 1, 3)), AuditReply { through: 3, first_leaf: 0, size: 3, gap: false });
+    assert_eq!(log.apply(&batch(1, 7, 1, 3)), AuditReply { through: 3, first_leaf: 0, size: 3, gap: false });
+    assert_eq!(log.leaves, ["1/7/1", "1/7/2", "1/7/3"]);
+}
+
+#[test]
+fn an_overlapping_batch_adds_only_what_is_new() {
+    let mut log = Log::new();
+    log.apply(&batch(1, 7, 1, 3));
+    assert_eq!(log.apply(&batch(1, 7, 2, 4)), AuditReply { through: 5, first_leaf: 3, size: 5, gap: false });
+    assert_eq!(log.leaves, ["1/7/1", "1/7/2", "1/7/3", "1/7/4", "1/7/5"]);
+}
+
+#[test]
+fn a_gap_is_refused() {
+    let mut log = Log::new();
+    log.apply(&batch(1, 7, 1, 2));
+    assert!(log.apply(&batch(1, 7, 4, 1)).gap);
+    assert!(log.apply(&batch(1, 8, 2, 1)).gap, "a new boot starts at 1");
+    assert_eq!(log.leaves.len(), 2);
+}
+
+#[test]
+fn what_was_loaded_goes_on_where_it_was() {
+    let mut log = Log::new();
+    log.apply(&batch(1, 7, 1, 3));
+    log.apply(&batch(2, 9, 1, 1));
+    log.machine = machine();
+    log.machine.load(log.rows.clone().into_iter().collect()).expect("loads");
+    assert_eq!(log.apply(&batch(1, 7, 1, 3)).through, 3);
+    assert_eq!(log.leaves.len(), 4, "still known as repeated");
+}
+
+#[test]
+fn old_boots_are_forgotten_oldest_first() {
+    let mut log = Log::new();
+    for boot in 1..=(BOOTS_KEPT as u64 + 10) {
+        log.apply(&batch(1, boot, 1, 1));
+    }
+    log.apply(&batch(2, 1, 1, 1));
+    let of_node_1 = log.rows.keys().filter(|k| k[0] == PRODUCER && k[8] == 1).count();
+    assert_eq!(of_node_1, BOOTS_KEPT);
+    assert!(!log.rows.contains_key(&producer_key((1, 10))) && log.rows.contains_key(&producer_key((1, 11))));
+}
+
+#[test]
+fn a_head_with_another_root_stops_the_replica() {
+    let signed = |root: u8| {
+        let checkpoint =
+            SignedCheckpoint { size: 5, root: vec![root; 32], node: 2, signature: vec![1], log: "audit/0".into(), time: 1, control_index: 1 };
+        format::encode_audit(&AuditMessage { kind: Some(AuditKind::Checkpoint(checkpoint)) })
+    };
+    let mut machine = AuditMachine::new(Box::new(|log, size| (log == "audit/0" && size == 5).then_some([9; 32])));
+    machine.apply(1, 5, &signed(9)).expect("the same root");
+    assert_eq!(machine.heads().read().len(), 1);
+    let error = machine.apply(2, 5, &signed(8)).expect_err("another root");
+    assert!(error.to_string().contains("forked"), "{error}");
+}
+
+#[test]
+fn unknown_kinds_and_empty_batches_stop_the_replica() {
+    machine().apply(1, 0, &Bytes::from_static(&[1])).expect_err("no kind");
+    machine().apply(1, 0, &Bytes::from_static(&[9, 1])).expect_err("another version");
+    machine().apply(1, 0, &batch(1, 1, 1, 0)).expect_err("no records");
+}

@@ -1,0 +1,7 @@
+//! The store against openraft's own suite, against kill -9, and against flipped bytes.
+
+mod crash;
+mod damage;
+mod ledger;
+mod restart;
+mod suite;
