@@ -51,6 +51,8 @@ pub(crate) struct Relay {
     lease_missing: Option<Instant>,
     parting: Option<Instant>,
     client_ended: bool,
+    /// The target is gone; what it said last still waits for a record.
+    upstream_ended: bool,
     client_chunk: usize,
     upstream_chunk: usize,
 }
@@ -77,6 +79,7 @@ impl Relay {
             lease_missing: None,
             parting: None,
             client_ended: false,
+            upstream_ended: false,
             client_chunk: READ_CHUNK_MIN,
             upstream_chunk: READ_CHUNK_MIN,
         }
@@ -205,7 +208,10 @@ impl Relay {
         }
     }
 
-    fn read_upstream(&mut self, cx: &mut Context<'_>, _through: u64) -> Round {
+    fn read_upstream(&mut self, cx: &mut Context<'_>, through: u64) -> Round {
+        if self.upstream_ended {
+            return if self.road.homeward.waits(through) { Round::Nothing } else { Round::Over(End::Upstream) };
+        }
         if self.road.upstream_in.len() + self.road.homeward.len() >= TOWARDS_CLIENT_MAX {
             return Round::Nothing;
         }
@@ -217,18 +223,29 @@ impl Relay {
                 self.machine.on_client(&mut self.road);
                 Round::Progress
             }
-            Poll::Ready(Ok(false)) => Round::Over(if self.machine.is_parting() { End::Client } else { End::Upstream }),
+            Poll::Ready(Ok(false)) => self.upstream_end(),
             Poll::Ready(Err(error)) => {
                 tracing::debug!(%error, "reading from the target failed");
-                Round::Over(if self.machine.is_parting() { End::Client } else { End::Upstream })
+                self.upstream_end()
             }
         }
+    }
+
+    fn upstream_end(&mut self) -> Round {
+        if self.machine.is_parting() {
+            return Round::Over(End::Client);
+        }
+        self.upstream_ended = true;
+        Round::Progress
     }
 
     /// Everything that goes to a target goes through here, and each write through the gate.
     fn write_upstream(&mut self, cx: &mut Context<'_>, through: u64) -> Round {
         let mut progress = false;
         self.road.live.gate.set_activity(self.machine.activity());
+        if self.upstream_ended {
+            return Round::Nothing;
+        }
         loop {
             let bytes = self.road.outward.releasable(through);
             let flush_only = bytes.is_empty();

@@ -15,7 +15,7 @@ pub enum Kind {
     Connection,
     /// Cancels work at a target. Runs to its own deadline, also while draining.
     Cancel,
-    /// Watches leases and expiry. Lives as long as the process; its end is a bug.
+    /// Watches leases and expiry: also while draining, so it is neither stopped nor waited for. Ends with the process.
     Watch,
 }
 
@@ -41,7 +41,8 @@ impl Tasks {
         F: Future<Output = ()> + Send + 'static,
     {
         match kind {
-            Kind::Listener | Kind::Watch => {
+            Kind::Watch => tokio::spawn(task),
+            Kind::Listener => {
                 let stop = self.stop.clone();
                 self.tracker.spawn(async move {
                     tokio::select! {

@@ -307,7 +307,7 @@ fn found(authority: &Local, address: &str, hold: Duration) -> String {
         },
     );
     let token = identity::token::generate(identity::token::Purpose::Gateway);
-    let scram = identity::scram::create_default(&token, [9; 16]);
+    let scram = identity::scram::verifier::create_default(&token, [9; 16]);
     let lookup = identity::token::lookup(&token);
     done(admin(), Command::IssueToken { principal: name("loop-1"), usage: TokenUse::Gateway, lookup, scram, label: "test".into(), expires: None });
     token.expose_str().expect("printable").to_owned()
