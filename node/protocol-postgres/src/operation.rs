@@ -73,6 +73,7 @@ fn judge(sql: &str, parsed: &[pg_query::protobuf::RawStmt], context: &Context) -
         if !walk.opaque && Tally::of(&raw.stmt) != Some(walk.seen) {
             walk.widest();
         }
+        walk.path_uncertain |= std::mem::take(&mut walk.changes_path);
         strictest = strictest.max(walk.effect);
         statements.push(Statement { tag: node.map_or("UNKNOWN", tag::of), effect: walk.effect });
     }

@@ -48,7 +48,7 @@ impl Walk<'_> {
             NodeEnum::CreateSchemaStmt(s) => {
                 let name: Arc<str> = if s.schemaname.is_empty() { "*".into() } else { s.schemaname.as_str().into() };
                 self.need(Verb::Ddl, [self.database(), name.clone(), "*".into()], None);
-                self.changes_context = true;
+                self.path_changes();
                 let outer = self.inside_schema.replace(name);
                 for element in &s.schema_elts {
                     if let Some(element) = &element.node {
@@ -98,15 +98,15 @@ impl Walk<'_> {
                 _ => self.code(&s.defnames),
             },
             NodeEnum::RenameStmt(s) => {
-                self.changes_context = true;
+                self.path_changes();
                 self.object_or_relation(s.rename_type(), s.relation.as_ref(), s.object.as_deref(), &s.subname);
-                self.temporary.clear();
+                self.temporary_may_go();
             }
             NodeEnum::AlterObjectSchemaStmt(s) => {
-                self.changes_context = true;
+                self.path_changes();
                 self.object_or_relation(s.object_type(), s.relation.as_ref(), s.object.as_deref(), "");
                 self.need(Verb::Ddl, [self.database(), s.newschema.as_str().into(), "*".into()], None);
-                self.temporary.clear();
+                self.temporary_may_go();
             }
             NodeEnum::AlterOwnerStmt(s) => {
                 self.object_or_relation(s.object_type(), s.relation.as_ref(), s.object.as_deref(), "");
@@ -136,7 +136,6 @@ impl Walk<'_> {
                     Some(name) => self.call_unknown(&name),
                     None => self.widest(),
                 }
-                self.effect = Effect::Transactional.max(Effect::Lasting);
             }
             NodeEnum::RuleStmt(s) => {
                 let paths = s.relation.as_ref().map(|r| self.acted_on(r)).unwrap_or_default();
@@ -153,7 +152,7 @@ impl Walk<'_> {
             }
             NodeEnum::CreateFunctionStmt(s) => {
                 self.code(&s.funcname);
-                self.changes_context = true;
+                self.path_changes();
                 // Its body runs when it is called, with whatever it does then.
                 self.opaque = true;
             }
@@ -469,7 +468,7 @@ impl Walk<'_> {
         for object in &drop.objects {
             self.object(drop.remove_type(), object);
         }
-        self.temporary.clear();
+        self.temporary_may_go();
         if drop.behavior() == DropBehavior::DropCascade {
             self.cascade(Verb::Ddl);
         }

@@ -273,13 +273,13 @@ impl Walk<'_> {
         }
     }
 
-    /// FOR UPDATE and its kin lock rows: PostgreSQL asks for a right to update.
-    pub(super) fn lock_rows(&mut self) {
+    /// FOR UPDATE and its kin lock rows, also of the relations in a subquery of FROM: PostgreSQL asks for a right to
+    /// update. `read`: the relations that FROM has read, in the order of [`Walk::read`].
+    pub(super) fn lock_rows(&mut self, read: std::ops::Range<usize>) {
         self.at_least(Effect::Transactional);
-        let reads = std::mem::take(&mut self.level().reads);
-        for paths in &reads {
-            self.need_each(Verb::Update, paths, Some(&Default::default()));
+        for at in read {
+            let paths = self.read[at].clone();
+            self.need_each(Verb::Update, &paths, Some(&Default::default()));
         }
-        self.level().reads = reads;
     }
 }

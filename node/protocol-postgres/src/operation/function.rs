@@ -4,7 +4,7 @@
 //! read-only. PostgreSQL chooses among functions by argument types over the whole search path, so an unqualified
 //! built-in name may mean a function of a user's schema that fits better. Two things stand against it: the relay
 //! tells which built-in names are overloaded there ([`super::Context::shadowed`]), and those are judged as the user's
-//! functions; and a statement counts as [`Effect::Read`] only together with a read-only transaction enforced by the
+//! functions, as are all while the path is not known; and a statement counts as [`Effect::Read`] only together with a read-only transaction enforced by the
 //! server, so that one made in the meantime can write nothing. The same holds for operators, casts, views and column
 //! references in functional notation, which can call functions that no text shows. Every other function needs `call`
 //! on each schema it may come from, and is [`Effect::Lasting`]: what it does is not known.
@@ -48,7 +48,7 @@ impl Walk<'_> {
     }
 
     fn call_unqualified(&mut self, name: &str, args: &[Node]) {
-        if self.context.shadowed.contains(name) || self.inside_schema.is_some() {
+        if self.context.shadowed.contains(name) || self.inside_schema.is_some() || !self.path_known() {
             self.call_unknown(&[name]);
             if builtins::may_be_catalog_function(name) && !builtins::is_harmless_function(name) {
                 self.call_catalog(name, args);
@@ -66,7 +66,7 @@ impl Walk<'_> {
     /// A form of the grammar that an older server takes for a call by this name.
     pub(super) fn call_grammar(&mut self, name: &str) {
         debug_assert!(builtins::GRAMMAR_FUNCTIONS.contains(&name));
-        if self.context.shadowed.contains(name) {
+        if self.context.shadowed.contains(name) || !self.path_known() {
             self.call_unknown(&[name]);
         }
     }
@@ -76,7 +76,7 @@ impl Walk<'_> {
         let paths = self.object_named(name);
         self.need_each(Verb::Call, &paths, None);
         self.at_least(Effect::Lasting);
-        self.changes_context = true;
+        self.path_changes();
     }
 
     fn call_catalog(&mut self, name: &str, args: &[Node]) {
@@ -116,7 +116,7 @@ impl Walk<'_> {
             _ => {
                 self.need_on(Verb::Admin, "pg_catalog", name);
                 self.at_least(Effect::Lasting);
-                self.changes_context = true;
+                self.path_changes();
             }
         }
     }
@@ -140,7 +140,7 @@ impl Walk<'_> {
     pub(super) fn change_any_setting(&mut self) {
         self.need_on(Verb::Admin, "setting", "*");
         self.at_least(Effect::Lasting);
-        self.changes_context = true;
+        self.path_changes();
         self.steps.push(Step::Setting(settings::unknown_change()));
     }
 

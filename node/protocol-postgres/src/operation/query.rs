@@ -31,7 +31,9 @@ impl Walk<'_> {
         let visible = self.ctes.len();
         self.open_level();
         self.with(select.with_clause.as_ref());
+        let read_before = self.read.len();
         self.nodes_from(&select.from_clause);
+        let read_here = self.read.len();
         for part in [&select.larg, &select.rarg].into_iter().flatten() {
             self.select(part, correlated);
         }
@@ -63,7 +65,7 @@ impl Walk<'_> {
                     self.seen.relations += lock.locked_rels.len() as u32;
                 }
             }
-            self.lock_rows();
+            self.lock_rows(read_before..read_here);
         }
         self.into_table(select.into_clause.as_deref());
         self.close_level(correlated);
@@ -217,6 +219,7 @@ impl Walk<'_> {
             return;
         }
         let paths = self.acted_on(relation);
+        self.read.push(paths.clone());
         self.level().reads.push(paths);
     }
 

@@ -26,11 +26,11 @@ impl Walk<'_> {
         if !schema.is_empty() {
             return vec![[database, schema.into(), name]];
         }
-        if self.context.temporary.contains(&name) || self.temporary.contains(&name) {
+        if self.temporary.contains(&name) || (self.context.temporary.contains(&name) && !self.temporary_uncertain) {
             return vec![[database, "pg_temp".into(), name]];
         }
         let placed = self.context.schemas.iter().any(|s| s.as_ref() == "pg_catalog");
-        if builtins::is_catalog_relation(&name) && self.context.schemas_known && !placed {
+        if builtins::is_catalog_relation(&name) && self.path_known() && !placed {
             return vec![[database, "pg_catalog".into(), name]];
         }
         self.along_path(&database, &name)
@@ -39,7 +39,7 @@ impl Walk<'_> {
     /// `name` in every schema of the path, or in any where the path is not known or holds nothing.
     pub(super) fn along_path(&self, database: &Arc<str>, name: &Arc<str>) -> Vec<Path> {
         let inside = self.inside_schema.iter();
-        if !self.context.schemas_known || (self.context.schemas.is_empty() && self.inside_schema.is_none()) {
+        if !self.path_known() || (self.context.schemas.is_empty() && self.inside_schema.is_none()) {
             return vec![[database.clone(), "*".into(), name.clone()]];
         }
         inside.chain(&self.context.schemas).map(|s| [database.clone(), s.clone(), name.clone()]).collect()

@@ -69,7 +69,9 @@ impl Walk<'_> {
         let verb = if GUARDED.contains(&name.as_ref()) { Verb::Admin } else { Verb::Session };
         self.need_on(verb, "setting", if name.as_ref() == "*" { "all" } else { &name });
         self.at_least(Effect::Transactional);
-        self.changes_context |= CONTEXT_CHANGING.contains(&name.as_ref());
+        if CONTEXT_CHANGING.contains(&name.as_ref()) {
+            self.path_changes();
+        }
         let breaks_pin = breaks_pin(&name, &value);
         if let Some(read_only) = read_only_setting(&name, &value) {
             self.steps.push(Step::Transaction(TransactionStep::Mode { read_only }));
@@ -118,7 +120,7 @@ impl Walk<'_> {
             DiscardMode::DiscardAll => {
                 self.need_on(Verb::Session, "discard", "all");
                 self.at_least(Effect::Lasting);
-                self.changes_context = true;
+                self.path_changes();
                 self.steps.push(Step::DiscardAll);
             }
             DiscardMode::DiscardTemp => {
@@ -130,7 +132,7 @@ impl Walk<'_> {
             DiscardMode::DiscardSequences => self.need_on(Verb::Session, "discard", "sequences"),
             DiscardMode::Undefined => self.widest(),
         }
-        self.temporary.clear();
+        self.temporary_may_go();
     }
 }
 

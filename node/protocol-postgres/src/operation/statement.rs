@@ -73,7 +73,7 @@ impl Walk<'_> {
                 }
                 // A procedure is never a built-in without side effects, and it may commit by itself.
                 self.at_least(Effect::Lasting);
-                self.changes_context = true;
+                self.path_changes();
             }
             NodeEnum::ListenStmt(s) => {
                 self.need_on(Verb::Session, "channel", &s.conditionname);
@@ -129,8 +129,10 @@ impl Walk<'_> {
         if effect == Effect::Lasting {
             self.need_on(Verb::Admin, "transaction", &transaction.gid);
         }
-        if !matches!(step, TransactionStep::Begin { .. }) {
-            self.temporary.clear();
+        // What ends takes back what was set and made within it.
+        if !matches!(step, TransactionStep::Begin { .. } | TransactionStep::Savepoint(_) | TransactionStep::Release(_)) {
+            self.temporary_may_go();
+            self.changes_path = true;
         }
         self.at_least(effect);
         self.steps.push(Step::Transaction(step));

@@ -91,6 +91,8 @@ fn an_unknown_path_needs_any_schema() {
     check("SELECT a FROM t", &unknown, &["Read", "select app.*.t(a)"]);
     check("SELECT relname FROM pg_class", &unknown, &["Read", "select app.*.pg_class(relname)"]);
     check("SELECT f()", &unknown, &["Lasting", "call app.*.f"]);
+    check("SELECT lower('A')", &unknown, &["Lasting", "call app.*.lower"]);
+    check("SELECT pg_catalog.lower('A')", &unknown, &["Read"]);
     check("SELECT a FROM public.t", &unknown, &["Read", "select app.public.t(a)"]);
     check("SELECT a FROM t", &Context::with_schemas("app", [""; 0]), &["Read", "select app.*.t(a)"]);
 }
@@ -112,6 +114,29 @@ fn a_temporary_relation_hides_all_others() {
     temporary.temporary = ["orders".into()].into();
     check("SELECT id FROM orders", &temporary, &["Read", "select app.pg_temp.orders(id)"]);
     check("SELECT id FROM public.orders", &temporary, &["Read", "select app.public.orders(id)"]);
+}
+
+#[test]
+fn a_string_that_changes_the_path_leaves_later_names_open() {
+    let context = context();
+    check("SET search_path = secret; SELECT a FROM t", &context, &["Transactional", "select app.*.t(a)", "session app.setting.search_path"]);
+    check("ROLLBACK; SELECT a FROM t", &context, &["Commit", "select app.*.t(a)"]);
+    check("BEGIN; SELECT a FROM t; COMMIT", &context, &["Commit", "select app.public.t(a)"]);
+    check("SELECT f(); SELECT a FROM t", &context, &["Lasting", "select app.*.t(a)", "call app.public.f"]);
+    check("SET search_path = secret; SELECT lower('A')", &context, &["Lasting", "call app.*.lower", "session app.setting.search_path"]);
+    check("SET search_path = secret; SELECT pg_catalog.lower('A')", &context, &["Transactional", "session app.setting.search_path"]);
+    let mut temporary = context.clone();
+    temporary.temporary = ["t".into()].into();
+    check("DROP TABLE t; SELECT a FROM t", &temporary, &["Transactional", "select app.public.t(a)", "ddl app.pg_temp.t"]);
+}
+
+#[test]
+fn a_row_lock_reaches_into_subqueries() {
+    check(
+        "SELECT * FROM (SELECT id FROM orders) s FOR UPDATE",
+        &context(),
+        &["Transactional", "select app.public.orders(id)", "update app.public.orders()"],
+    );
 }
 
 #[test]

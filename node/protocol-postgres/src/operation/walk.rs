@@ -18,6 +18,13 @@ pub(super) struct Walk<'a> {
     pub(super) effect: Effect,
     pub(super) steps: Vec<Step>,
     pub(super) changes_context: bool,
+    /// An earlier statement of this string may have changed the search path or what stands in it: from there on an
+    /// unqualified name may stand in any schema.
+    pub(super) path_uncertain: bool,
+    /// The statement being walked may do so.
+    pub(super) changes_path: bool,
+    /// An earlier statement of this string may have dropped temporary relations that were there before it.
+    pub(super) temporary_uncertain: bool,
     pub(super) copy: Option<CopyKind>,
     /// A constant has decided something.
     pub(super) constants_matter: bool,
@@ -33,6 +40,8 @@ pub(super) struct Walk<'a> {
     pub(super) prepared: BTreeMap<Arc<str>, Operation>,
     pub(super) cursors: BTreeMap<Arc<str>, Operation>,
     pub(super) levels: Vec<Level>,
+    /// Every relation read so far, in order.
+    pub(super) read: Vec<Vec<Path>>,
     pub(super) seen: Tally,
     /// The statement is opaque (a function body) and judged by a class that covers whatever stands in it.
     pub(super) opaque: bool,
@@ -67,6 +76,9 @@ impl<'a> Walk<'a> {
             effect: Effect::Read,
             steps: Vec::new(),
             changes_context: false,
+            path_uncertain: false,
+            changes_path: false,
+            temporary_uncertain: false,
             copy: None,
             constants_matter: false,
             unresolved: false,
@@ -76,6 +88,7 @@ impl<'a> Walk<'a> {
             prepared: BTreeMap::new(),
             cursors: BTreeMap::new(),
             levels: Vec::new(),
+            read: Vec::new(),
             seen: Tally::default(),
             opaque: false,
         }
@@ -104,11 +117,28 @@ impl<'a> Walk<'a> {
         self.need(verb, [self.database(), kind.into(), name.into()], None);
     }
 
+    /// Names may mean something else after this statement.
+    pub(super) fn path_changes(&mut self) {
+        self.changes_context = true;
+        self.changes_path = true;
+    }
+
+    /// Temporary relations may be gone after this point.
+    pub(super) fn temporary_may_go(&mut self) {
+        self.temporary.clear();
+        self.temporary_uncertain = true;
+    }
+
+    /// The search path of the context holds here.
+    pub(super) fn path_known(&self) -> bool {
+        self.context.schemas_known && !self.path_uncertain
+    }
+
     /// What cannot be told more closely: the widest class.
     pub(super) fn widest(&mut self) {
         self.need_on(Verb::Admin, "*", "*");
         self.at_least(Effect::Lasting);
-        self.changes_context = true;
+        self.path_changes();
         self.opaque = true;
     }
 
