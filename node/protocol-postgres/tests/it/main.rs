@@ -1,5 +1,6 @@
 //! The PostgreSQL road against a real server, with psql and tokio-postgres as clients.
 
+mod differential;
 mod end;
 mod harness;
 mod hold;
@@ -7,3 +8,4 @@ mod pipeline;
 mod raw;
 mod road;
 mod records;
+mod server;
