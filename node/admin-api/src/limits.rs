@@ -6,8 +6,11 @@ use std::time::Duration;
 pub const MESSAGE_MAX: usize = 4 << 20;
 /// From the first byte of a connection until TLS is done.
 pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
-/// TLS handshakes at a time; the next wait in the kernel's backlog.
-pub const HANDSHAKES_MAX: usize = 512;
+/// Connections at a time, from the first byte of their handshake on; the next wait in the kernel's backlog. So strangers
+/// cannot use up the file descriptors of the node's sessions.
+pub const CONNECTIONS_MAX: usize = 1024;
+/// After this a connection takes no new calls: idle ones give their place back.
+pub const CONNECTION_AGE_MAX: Duration = Duration::from_secs(600);
 /// Calls at a time on one connection.
 pub const STREAMS_PER_CONNECTION_MAX: u32 = 128;
 /// Bytes of header lists: a bearer token and a few metadata.

@@ -1,17 +1,21 @@
 //! The listener: TLS in front of tonic. A handshake has a deadline and never blocks the accept loop.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use futures_util::Stream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::Server;
+use tonic::transport::server::Connected;
 
 use crate::control::Control;
 use crate::guard::GuardLayer;
@@ -29,6 +33,7 @@ pub async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>, contro
         .max_concurrent_streams(limits::STREAMS_PER_CONNECTION_MAX)
         .http2_max_header_list_size(limits::HEADERS_MAX)
         .http2_keepalive_interval(Some(std::time::Duration::from_secs(30)))
+        .max_connection_age(limits::CONNECTION_AGE_MAX)
         .layer(GuardLayer(control))
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
@@ -44,10 +49,10 @@ async fn drained(stop: CancellationToken) {
 }
 
 /// Accepts connections and shakes hands with each on its own task; what fails or takes too long is dropped.
-fn accept(listener: TcpListener, tls: Arc<rustls::ServerConfig>, stop: CancellationToken) -> impl Stream<Item = io::Result<TlsStream<TcpStream>>> {
+fn accept(listener: TcpListener, tls: Arc<rustls::ServerConfig>, stop: CancellationToken) -> impl Stream<Item = io::Result<Held>> {
     let (ready, incoming) = mpsc::channel(1);
     let acceptor = TlsAcceptor::from(tls);
-    let slots = Arc::new(Semaphore::new(limits::HANDSHAKES_MAX));
+    let slots = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
     tokio::spawn(async move {
         loop {
             let Ok(slot) = slots.clone().acquire_owned().await else { return };
@@ -64,12 +69,10 @@ fn accept(listener: TcpListener, tls: Arc<rustls::ServerConfig>, stop: Cancellat
             };
             let (acceptor, ready) = (acceptor.clone(), ready.clone());
             tokio::spawn(async move {
-                // The slot bounds handshakes; tonic bounds what runs on a connection.
-                let _slot = slot;
                 match tokio::time::timeout(limits::HANDSHAKE_DEADLINE, acceptor.accept(stream)).await {
                     Ok(Ok(stream)) => {
                         let _ = stream.get_ref().0.set_nodelay(true);
-                        let _ = ready.send(Ok(stream)).await;
+                        let _ = ready.send(Ok(Held { stream, _slot: slot })).await;
                     }
                     Ok(Err(error)) => tracing::debug!(%error, "admin TLS handshake"),
                     Err(_) => tracing::debug!("admin TLS handshake took too long"),
@@ -78,4 +81,38 @@ fn accept(listener: TcpListener, tls: Arc<rustls::ServerConfig>, stop: Cancellat
         }
     });
     ReceiverStream::new(incoming)
+}
+
+/// A connection and the place it takes.
+struct Held {
+    stream: TlsStream<TcpStream>,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Connected for Held {
+    type ConnectInfo = <TlsStream<TcpStream> as Connected>::ConnectInfo;
+
+    fn connect_info(&self) -> Self::ConnectInfo {
+        self.stream.connect_info()
+    }
+}
+
+impl AsyncRead for Held {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, into)
+    }
+}
+
+impl AsyncWrite for Held {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }

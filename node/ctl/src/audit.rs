@@ -11,7 +11,7 @@ use crate::outcome::{Failure, refused};
 use crate::output::{Output, fields};
 use crate::when::{self, When};
 
-pub use verify::VerifyArgs;
+pub(crate) use verify::VerifyArgs;
 
 #[derive(Debug, Clone, Subcommand)]
 pub enum AuditCommand {

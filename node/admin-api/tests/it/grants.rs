@@ -48,16 +48,17 @@ fn grant(permissions: &[&str]) -> pb::CreateGrantRequest {
 }
 
 fn held(world: &World, statement: &str, parameters: &[&str]) -> RequestId {
+    let name = |n: &str| n.parse().expect("a name");
+    let state = world.cluster().current();
     let ask = Ask::Exact {
         digest: Digest([7; 32]),
         statement: statement.into(),
         parameters: parameters.iter().map(|p| (*p).to_owned()).collect(),
         context: vec![("database".into(), "app".into())],
         missing: vec![],
-        job_version: None,
-        target_version: Index(0),
+        job_version: state.jobs.get(&name("sync")).map(|job| job.version),
+        target_version: state.targets.get(&name("orders")).map_or(Index(0), |target| target.version),
     };
-    let name = |n: &str| n.parse().expect("a name");
     let command = Command::OpenRequest { principal: name("bot"), on_behalf_of: None, target: name("orders"), ask, reason: "held".into() };
     match world.cluster().operate(command) {
         domain::command::Reply::Request { request, .. } => request,

@@ -142,7 +142,7 @@ async fn the_live_tokens_of_one_principal_share_a_salt() {
         tokens.issue_token(request).await.expect("issued");
     }
     let state = world.cluster().current();
-    let admin = state.principals.get(&"admin".parse().expect("a name")).expect("the admin");
+    let admin = state.principals.get(&"admin".parse::<domain::id::Name>().expect("a name")).expect("the admin");
     let salts: std::collections::BTreeSet<_> = admin.tokens.values().map(|t| t.scram.salt).collect();
     assert_eq!(salts.len(), 1);
 }

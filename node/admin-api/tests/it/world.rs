@@ -12,14 +12,14 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Request, Status};
 
-pub struct World {
-    pub running: Running,
+pub(crate) struct World {
+    pub(crate) running: Running,
     channel: Channel,
 }
 
 /// Sends a bearer token with every call.
 #[derive(Clone)]
-pub struct Bearer(Option<String>);
+pub(crate) struct Bearer(Option<String>);
 
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
@@ -31,34 +31,34 @@ impl Interceptor for Bearer {
     }
 }
 
-pub type As = InterceptedService<Channel, Bearer>;
+pub(crate) type As = InterceptedService<Channel, Bearer>;
 
 impl World {
-    pub async fn new() -> World {
+    pub(crate) async fn new() -> World {
         let cluster = Arc::new(InMemory::found());
         let running = cluster.serve().await;
         let channel = connect(&running, None).await.expect("the listener is up");
         World { running, channel }
     }
 
-    pub fn cluster(&self) -> &InMemory {
+    pub(crate) fn cluster(&self) -> &InMemory {
         &self.running.cluster
     }
 
-    pub fn anonymous(&self) -> As {
+    pub(crate) fn anonymous(&self) -> As {
         self.bearer(None)
     }
 
-    pub fn bearer(&self, token: Option<String>) -> As {
+    pub(crate) fn bearer(&self, token: Option<String>) -> As {
         InterceptedService::new(self.channel.clone(), Bearer(token))
     }
 
-    pub fn admin(&self) -> As {
+    pub(crate) fn admin(&self) -> As {
         self.bearer(Some(self.cluster().admin_token("admin")))
     }
 
     /// A new person with these grants on `assize`.
-    pub async fn person(&self, name: &str, permissions: &[&str]) -> As {
+    pub(crate) async fn person(&self, name: &str, permissions: &[&str]) -> As {
         let admin = self.admin();
         let person = pb::Principal { name: name.into(), kind: Some(Kind::Person(pb::Person::default())), ..Default::default() };
         let mut principals = pb::principals_client::PrincipalsClient::new(admin.clone());
@@ -72,7 +72,7 @@ impl World {
     }
 }
 
-pub fn assize_grant(principal: &str, permissions: &[&str]) -> pb::Grant {
+pub(crate) fn assize_grant(principal: &str, permissions: &[&str]) -> pb::Grant {
     use pb::target_selector::{Assize, Selector};
     pb::Grant {
         principal: principal.into(),
@@ -82,7 +82,7 @@ pub fn assize_grant(principal: &str, permissions: &[&str]) -> pb::Grant {
     }
 }
 
-pub async fn connect(running: &Running, identity: Option<(String, String)>) -> Result<Channel, tonic::transport::Error> {
+pub(crate) async fn connect(running: &Running, identity: Option<(String, String)>) -> Result<Channel, tonic::transport::Error> {
     let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&running.certificates.ca_pem));
     if let Some((cert, key)) = identity {
         tls = tls.identity(Identity::from_pem(cert, key));
@@ -91,12 +91,12 @@ pub async fn connect(running: &Running, identity: Option<(String, String)>) -> R
 }
 
 /// The code, the reason for programs, and the fields at fault.
-pub fn told(status: &Status) -> (Code, String, Vec<String>) {
+pub(crate) fn told(status: &Status) -> (Code, String, Vec<String>) {
     let (reason, fields) = error::details(status);
     (status.code(), reason, fields.into_iter().map(|f| f.field).collect())
 }
 
-pub fn check_told<T: std::fmt::Debug>(result: Result<T, Status>, code: Code, reason: &str, fields: &[&str]) {
+pub(crate) fn check_told<T: std::fmt::Debug>(result: Result<T, Status>, code: Code, reason: &str, fields: &[&str]) {
     let status = result.expect_err("it must be refused");
     assert_eq!(told(&status), (code, reason.to_owned(), fields.iter().map(|f| (*f).to_owned()).collect()), "{status:?}");
 }

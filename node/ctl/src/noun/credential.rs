@@ -43,7 +43,7 @@ pub struct RotateArgs {
 /// Where the secret comes from. Never an argument: other users of the machine see those.
 #[derive(Debug, Clone, Args)]
 #[group(required = true, multiple = false)]
-pub struct PasswordArgs {
+pub(crate) struct PasswordArgs {
     /// Environment variable that holds the password.
     #[arg(long, value_name = "VARIABLE")]
     password_env: Option<String>,

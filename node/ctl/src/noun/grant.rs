@@ -60,7 +60,7 @@ pub struct CreateArgs {
 
 #[derive(Debug, Clone, Args)]
 #[group(required = true, multiple = false)]
-pub struct OnArgs {
+pub(crate) struct OnArgs {
     /// One target by name; `assize` is the gateway's own administration.
     #[arg(long, value_name = "NAME")]
     target: Option<String>,

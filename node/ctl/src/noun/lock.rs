@@ -32,7 +32,7 @@ pub struct CreateArgs {
 
 #[derive(Debug, Clone, Args)]
 #[group(required = true, multiple = false)]
-pub struct OnArgs {
+pub(crate) struct OnArgs {
     #[arg(long, value_name = "NAME")]
     principal: Option<String>,
     #[arg(long, value_name = "NAME")]

@@ -50,7 +50,7 @@ pub struct UpdateArgs {
 }
 
 #[derive(Debug, Clone, Args)]
-pub struct CertificateArgs {
+pub(crate) struct CertificateArgs {
     /// PEM file with the one client certificate the person signs in with.
     #[arg(long, value_name = "FILE", conflicts_with = "certificate")]
     certificate_file: Option<PathBuf>,

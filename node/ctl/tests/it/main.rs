@@ -1,0 +1,7 @@
+//! The commands as operators type them, against the API over a real TLS listener.
+
+mod apply;
+mod audit;
+mod commands;
+mod connection;
+mod world;
