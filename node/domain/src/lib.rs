@@ -29,3 +29,6 @@ pub mod state;
 pub mod verdict;
 
 pub mod audit;
+
+#[cfg(test)]
+mod fixture;

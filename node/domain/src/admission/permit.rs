@@ -44,7 +44,8 @@ impl Permit {
     #[expect(clippy::too_many_arguments, reason = "everything an admission read, each once")]
     pub(super) fn new(state: &State, attempt: &Attempt, now: LogTime, principal: &Principal, target: &Target, job: Option<&Job>, grants: &[&Grant], effective: Effective) -> Permit {
         // Also a grant that has not begun changes what is permitted when its time comes.
-        let to_come = state.grants_of(&principal.name).filter(|g| g.status == GrantStatus::Active && g.target.selects(target));
+        let may_count = |g: &&Grant| g.status == GrantStatus::Active && g.review_due.is_none_or(|due| now < due) && g.target.selects(target);
+        let to_come = state.grants_of(&principal.name).filter(may_count);
         let changes = to_come.filter_map(|g| g.next_change(now));
         let valid_until = changes.chain(job.and_then(|job| job.expires)).chain(effective.lock_ends).min();
         Permit {

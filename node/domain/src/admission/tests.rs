@@ -1,0 +1,5 @@
+mod matrix;
+mod permits;
+
+use super::*;
+use crate::fixture::*;

@@ -1,0 +1,19 @@
+mod cluster;
+mod grants;
+mod nouns;
+mod requests;
+mod time;
+mod twins;
+
+use super::*;
+use crate::fixture::*;
+
+#[track_caller]
+fn forbidden(rejection: &Rejection) {
+    assert!(matches!(rejection, Rejection::Forbidden { .. }), "{rejection:?}");
+}
+
+#[track_caller]
+fn invalid_field(rejection: &Rejection, wanted: &str) {
+    assert!(matches!(rejection, Rejection::Invalid { field, .. } if field == wanted), "{rejection:?}");
+}

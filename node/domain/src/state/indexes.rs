@@ -15,7 +15,7 @@ use crate::state::State;
 use crate::target::Target;
 use crate::time::LogTime;
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Indexes {
     pub(crate) token_owner: OrdMap<Digest, (Name, TokenId)>,
     pub(crate) certificate_owner: OrdMap<Digest, Name>,

@@ -1,0 +1,186 @@
+//! The same log gives the same state: on twins, from a snapshot and the tail, and on a disk that saw only the changes.
+//! Random logs over few names, so that commands meet.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::grant::GrantStatus;
+use crate::lock::LockOn;
+use crate::request::RequestStatus;
+use crate::state::State;
+
+/// Which command, and three choices within it.
+type Dice = (u8, u8, u8, u8);
+
+const PEOPLE: [&str; 6] = ["ana", "ben", "eve", "cora", "dan", "fay"];
+const AGENTS: [&str; 3] = ["bot", "bot2", "bot3"];
+const SETS: [&str; 3] = ["postgres:select on app.public.*", "postgres:select,delete on app.public.orders", "postgres:* on *.*.*"];
+
+fn pick<'a>(from: &[&'a str], n: u8) -> &'a str {
+    from[usize::from(n) % from.len()]
+}
+
+/// Any existing id, or one that does not exist.
+fn one_of<K: Copy>(keys: impl Iterator<Item = K>, n: u8, none: K) -> K {
+    let keys: Vec<K> = keys.collect();
+    if keys.is_empty() || n == 255 { none } else { keys[usize::from(n) % keys.len()] }
+}
+
+fn throw(w: &World, (kind, a, b, c): Dice) -> (Actor, Command) {
+    let s = &w.state;
+    let admin = || by("ana");
+    let person = |n| pick(&PEOPLE, n);
+    let anybody = |n: u8| if n.is_multiple_of(2) { person(n / 2) } else { pick(&AGENTS, n / 2) };
+    let end = |n: u8| (!n.is_multiple_of(3)).then(|| s.now.after(Duration::from_secs(u64::from(n))));
+    let request = |n| one_of(s.requests.keys().copied(), n, RequestId(1));
+    let grant = |n| one_of(s.grants.keys().copied(), n, GrantId(1));
+    match kind % 22 {
+        0 => (admin(), agent_command(pick(&AGENTS, a), person(b), (c > 30).then_some("reports"), c > 10)),
+        1 => (admin(), person_command(person(a), c > 60)),
+        2 => (admin(), with_times(grant_command(anybody(a), "orders", pick(&SETS, b)), None, end(c), end(b))),
+        3 => (admin(), declared(with_times(grant_command(anybody(a), "orders", pick(&SETS, b)), None, end(c), None), pick(&["one", "two"], c))),
+        4 => (admin(), with_roles(administration(person(a), "assize:read on role/*"), &[pick(&["reviewer", "admin"], b)])),
+        5 => (admin(), Command::RevokeGrant { grant: grant(a), reason: pick(&[PRUNED, "no"], b).to_owned() }),
+        6 | 7 => {
+            let agent = pick(&AGENTS, a);
+            (node(1), request_command(agent, w.exact(agent, digest(b % 6))))
+        }
+        8 => {
+            let on_behalf_of = c.is_multiple_of(2).then(|| name(anybody(c)));
+            let ask = window(pick(&SETS, b), Duration::from_secs(u64::from(c) + 1));
+            (by(anybody(a)), Command::OpenRequest { principal: name(anybody(b)), on_behalf_of, target: name("orders"), ask, reason: String::new() })
+        }
+        9..=12 => (by(person(a)), decide(request(b), c > 20)),
+        13 | 14 => {
+            let request = request(a);
+            let bound = match s.requests.get(&request).map(|r| &r.ask) {
+                Some(Ask::Exact { digest, .. }) => *digest,
+                Some(Ask::Window { .. }) | None => digest(b),
+            };
+            (node(1), Command::SpendApproval { request, digest: bound, by: operation_id(1, u64::from(c % 4)) })
+        }
+        15 => (node(1), Command::ReturnApproval { request: request(a), by: operation_id(1, u64::from(c % 4)) }),
+        16 => (by(anybody(a)), Command::WithdrawRequest { request: request(b) }),
+        17 => {
+            let on = match b % 4 {
+                0 => LockOn::Principal(name(anybody(a))),
+                1 => LockOn::Target(name("orders")),
+                2 => LockOn::Credential(name("orders-login")),
+                _ => LockOn::Session(session(1, u64::from(a))),
+            };
+            (admin(), Command::CreateLock { on, reason: String::new(), expires: end(c) })
+        }
+        18 => (Actor::Operator, Command::DeleteLock { lock: one_of(s.locks.keys().copied(), a, LockId(1)) }),
+        19 => (admin(), job_command("reports", pick(&SETS, a))),
+        20 => (admin(), token_command(anybody(a), b, end(c))),
+        _ => (admin(), Command::DeletePrincipal { name: name(anybody(a)), expect: Expect::Any }),
+    }
+}
+
+fn log() -> impl Strategy<Value = Vec<Dice>> {
+    prop::collection::vec(any::<Dice>(), 1..120)
+}
+
+/// What must hold between the states before and after one entry.
+fn check_step(before: &State, after: &State, proposal: &Proposal, applied: &Applied) {
+    // R4: who finds an approval usable is the only one until it is given back.
+    if let (Command::SpendApproval { request, by, digest }, Reply::Spent) = (&proposal.command, &applied.reply) {
+        let earlier = &before.requests[request];
+        assert!(matches!(&earlier.ask, Ask::Exact { digest: bound, .. } if bound == digest));
+        match &earlier.status {
+            RequestStatus::Approved { .. } => assert!(before.now <= after.now && after.now < earlier.expires),
+            RequestStatus::Spent { by: spender } => assert_eq!(spender, by),
+            other => panic!("spent what was {other:?}"),
+        }
+    }
+    for (id, request) in after.requests.iter().filter(|(id, request)| before.requests.get(*id) != Some(request)) {
+        // R6: whatever the graph of owners and delegators, nobody on the asking side is among the deciders.
+        let conflicted = after.conflicted(request);
+        let newly_approved = matches!(request.status, RequestStatus::Approved { .. }) && !matches!(before.requests.get(id).map(|r| &r.status), Some(RequestStatus::Approved { .. } | RequestStatus::Spent { .. }));
+        if newly_approved {
+            let counting = request.approvals.keys().filter(|by| !conflicted.contains(*by) && after.principals[*by].is_person()).count();
+            assert!(counting >= request.needed as usize, "{request:?}");
+        }
+        if let Command::DecideRequest { request: decided, .. } = &proposal.command && decided == id && !matches!(applied.reply, Reply::Rejected(_)) {
+            let Actor::Principal(who) = &proposal.actor else { panic!("decided by {:?}", proposal.actor) };
+            assert!(!conflicted.contains(who), "{who} decided on {request:?}");
+        }
+        assert!(request.version == after.applied, "every change has its version");
+    }
+    for (id, grant) in after.grants.iter().filter(|(id, grant)| before.grants.get(*id) != Some(grant)) {
+        assert!(grant.version == after.applied && grant.narrowed <= grant.version);
+        let revived = matches!(before.grants.get(id).map(|g| &g.status), Some(GrantStatus::Revoked { .. }));
+        assert!(!revived, "{id} came back from the dead");
+    }
+    for (name, principal) in &after.principals {
+        let earlier = before.principals.get(name);
+        assert!(earlier.is_none_or(|e| e.version <= principal.version && e.narrowed <= principal.narrowed), "{name} went back");
+    }
+    assert!(before.now <= after.now);
+    assert!(before.cluster.narrowed <= after.cluster.narrowed);
+}
+
+/// Loaded indexes say what applied ones say, but for the versions of the past, which a load raises.
+fn check_indexes(state: &State) {
+    let mut rebuilt = state.clone();
+    rebuilt.rebuild_indexes();
+    let mut applied = state.clone();
+    for indexes in [&mut rebuilt.indexes, &mut applied.indexes] {
+        indexes.touched_principal = Default::default();
+        indexes.touched_target = Default::default();
+        indexes.touched_all = Index(0);
+        indexes.touched_any = Index(0);
+    }
+    assert_eq!(rebuilt.indexes, applied.indexes);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_logs_keep_every_rule(dice in log()) {
+        let mut w = World::new();
+        for (n, throw_of) in dice.iter().enumerate() {
+            let (actor, command) = throw(&w, *throw_of);
+            w.stamp = w.stamp.after(Duration::from_secs(u64::from(throw_of.3) / 4));
+            let before = w.state.clone();
+            let applied = w.apply(&format!("r{n}"), actor, command);
+            let (_, proposal) = w.log.last().expect("just applied").clone();
+            check_step(&before, &w.state, &proposal, &applied);
+
+            // The same proposal again: the same answer, and nothing but the clock moves.
+            let once = w.state.clone();
+            let again = w.apply(&format!("r{n}"), proposal.actor, proposal.command);
+            prop_assert_eq!(&again.reply, &applied.reply);
+            prop_assert_eq!(once.requests, w.state.requests.clone());
+            prop_assert_eq!(once.grants, w.state.grants.clone());
+            prop_assert!(!again.changes.narrowing);
+        }
+        check_indexes(&w.state);
+        let rows: BTreeMap<Vec<u8>, Vec<u8>> = w.state.rows().collect();
+        prop_assert_eq!(&rows, &w.disk, "the changes name every row that changed");
+    }
+
+    #[test]
+    fn twins_and_snapshots_agree(dice in log(), cut in any::<prop::sample::Index>()) {
+        let mut w = World::new();
+        for throw_of in &dice {
+            let (actor, command) = throw(&w, *throw_of);
+            w.stamp = w.stamp.after(Duration::from_secs(u64::from(throw_of.3)));
+            w.run(actor, command);
+        }
+        let mut twin = State::default();
+        let cut = cut.index(w.log.len());
+        for (index, proposal) in &w.log[..cut] {
+            apply(&mut twin, *index, proposal);
+        }
+        let mut loaded = State::load(twin.rows()).expect("own rows");
+        for (index, proposal) in &w.log[cut..] {
+            let one = apply(&mut twin, *index, proposal);
+            let other = apply(&mut loaded, *index, proposal);
+            prop_assert_eq!(one, other, "at {}", index);
+        }
+        prop_assert_eq!(twin.digest(), w.state.digest());
+        prop_assert_eq!(loaded.digest(), w.state.digest());
+    }
+}
