@@ -31,9 +31,8 @@ pub const JOIN_TOKEN_VALID_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// Tokens a principal may have at a time, expired ones not counted: enough to rotate.
 pub const TOKENS_PER_PRINCIPAL_MAX: usize = 16;
-/// The algebra compares every permission with every other: this many take some 0.2 s at worst, twice as many four times
-/// that. Sets that people can review have tens.
-pub const PERMISSIONS_PER_SET_MAX: usize = 1024;
+/// Enough to name every table of a large database. The algebra compares all with all where they hold wildcards.
+pub const PERMISSIONS_PER_SET_MAX: usize = 4096;
 pub const ROLES_PER_SET_MAX: usize = 64;
 pub const LABELS_MAX: usize = 64;
 /// Bytes of a label's key or value, a tag, an address, a user name.

@@ -32,6 +32,15 @@ impl Segment {
         }
     }
 
+    fn overlaps(&self, other: &Segment) -> bool {
+        match (self, other) {
+            (Segment::Any, _) | (_, Segment::Any) => true,
+            (Segment::Exact(a), Segment::Exact(b)) => a == b,
+            (Segment::Exact(name), Segment::Prefix(prefix)) | (Segment::Prefix(prefix), Segment::Exact(name)) => name.starts_with(prefix.as_ref()),
+            (Segment::Prefix(a), Segment::Prefix(b)) => a.starts_with(b.as_ref()) || b.starts_with(a.as_ref()),
+        }
+    }
+
     /// Holds all that `other` holds.
     pub(super) fn covers(&self, other: &Segment) -> bool {
         match (self, other) {
@@ -45,7 +54,7 @@ impl Segment {
 
 impl Pattern {
     pub(super) fn segments_cover(&self, other: &Pattern) -> bool {
-        self.segments.len() == other.segments.len() && self.segments.iter().zip(&other.segments).all(|(a, b)| a.covers(b))
+        self.segments.len() == other.segments.len() && self.segments.iter().zip(&other.segments).rev().all(|(a, b)| a.covers(b))
     }
 
     pub(super) fn covers(&self, other: &Pattern) -> bool {
@@ -57,8 +66,13 @@ impl Pattern {
             }
     }
 
+    /// Most pairs of patterns have no path in common; their last segments differ most often.
+    fn overlaps(&self, other: &Pattern) -> bool {
+        self.segments.len() == other.segments.len() && self.segments.iter().zip(&other.segments).rev().all(|(a, b)| a.overlaps(b))
+    }
+
     pub(super) fn meet(&self, other: &Pattern) -> Option<Pattern> {
-        if self.segments.len() != other.segments.len() {
+        if !self.overlaps(other) {
             return None;
         }
         let segments = self.segments.iter().zip(&other.segments).map(|(a, b)| a.meet(b)).collect::<Option<Vec<_>>>()?;
@@ -91,15 +105,16 @@ impl Permission {
         }
     }
 
+    fn overlaps(&self, other: &Permission) -> bool {
+        self.protocol == other.protocol && self.on.overlaps(&other.on) && !self.verbs.is_disjoint(&other.verbs)
+    }
+
     /// Exact on every access, not only on points.
     fn intersect(&self, other: &Permission) -> Option<Permission> {
-        if self.protocol != other.protocol {
+        if !self.overlaps(other) {
             return None;
         }
         let verbs: BTreeSet<_> = self.verbs.intersection(&other.verbs).copied().collect();
-        if verbs.is_empty() {
-            return None;
-        }
         let on = self.on.meet(&other.on)?;
         let except = self.except.iter().chain(&other.except).cloned().collect();
         simplify(Permission { protocol: self.protocol, verbs, on, except })
@@ -107,12 +122,12 @@ impl Permission {
 
     /// What `self` allows and `other` does not, as permissions that are pushed onto `left`.
     fn minus(self, other: &Permission, left: &mut Vec<Permission>) {
-        let shared: BTreeSet<_> = self.verbs.intersection(&other.verbs).copied().collect();
-        let meet = if self.protocol == other.protocol && !shared.is_empty() { self.on.meet(&other.on) } else { None };
+        let meet = if self.overlaps(other) { self.on.meet(&other.on) } else { None };
         let Some(meet) = meet else {
             left.push(self);
             return;
         };
+        let shared: BTreeSet<_> = self.verbs.intersection(&other.verbs).copied().collect();
         let verbs: BTreeSet<_> = self.verbs.difference(&other.verbs).copied().collect();
         if !verbs.is_empty() {
             left.push(Permission { verbs, ..self.clone() });
@@ -171,8 +186,8 @@ fn is_compound(access: &Access) -> bool {
 fn minus_all(mut left: Vec<Permission>, set: &PermissionSet) -> Vec<Permission> {
     left = left.into_iter().filter_map(simplify).collect();
     for taken in set.iter() {
-        if left.is_empty() {
-            break;
+        if !left.iter().any(|permission| permission.overlaps(taken)) {
+            continue;
         }
         let mut next = Vec::with_capacity(left.len());
         for permission in left {

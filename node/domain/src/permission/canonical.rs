@@ -123,7 +123,7 @@ fn reduce(protocol: Protocol, verb: Verb, mut rules: Vec<Rule>) -> Vec<Rule> {
     // with fewer rules or fewer exceptions than the one before.
     loop {
         let size = (rules.len(), rules.iter().map(|rule| rule.except.len()).sum::<usize>());
-        rules = without_covered(merge_rules(rules), Rule::covers);
+        rules = without_covered_rules(merge_rules(rules));
         give_back(protocol, verb, &mut rules);
         rules.sort();
         rules.dedup();
@@ -131,6 +131,20 @@ fn reduce(protocol: Protocol, verb: Verb, mut rules: Vec<Rule>) -> Vec<Rule> {
             return rules;
         }
     }
+}
+
+/// As [`without_covered`], for the sets that grow large: those that name every table. A rule without wildcards is
+/// covered by rules with wildcards or by those on the same path, which stand beside it in the order of rules.
+fn without_covered_rules(rules: Vec<Rule>) -> Vec<Rule> {
+    let (named, wild): (Vec<Rule>, Vec<Rule>) = rules.into_iter().partition(|rule| rule.on.segments.iter().all(|segment| matches!(segment, Segment::Exact(_))));
+    let mut wild = without_covered(wild, Rule::covers);
+    let mut kept: Vec<Rule> = Vec::with_capacity(named.len() + wild.len());
+    for path in named.chunk_by(|a, b| a.on.segments == b.on.segments) {
+        let rest = path.iter().filter(|rule| !wild.iter().any(|other| other.covers(rule))).cloned().collect();
+        kept.extend(without_covered(rest, Rule::covers));
+    }
+    kept.append(&mut wild);
+    kept
 }
 
 /// Rules that differ only in their lists of columns: one rule.
