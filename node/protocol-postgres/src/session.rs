@@ -65,6 +65,8 @@ pub struct Session {
     skipping: bool,
     /// Messages were sent that no Sync has followed yet.
     group_open: bool,
+    /// An Execute was among them: the implicit transaction it is in has done something.
+    run_since_sync: bool,
     /// A Flush of ours is out to see what a statement changed.
     flush_sent: bool,
     /// The client sends a copy and has not ended it.
@@ -99,6 +101,7 @@ impl Session {
             status: TransactionStatus::Idle,
             skipping: false,
             group_open: false,
+            run_since_sync: false,
             flush_sent: false,
             copying_in: false,
             syncs_sent: 0,

@@ -179,6 +179,7 @@ impl Session {
         self.syncs_sent += 1;
         self.skipping = false;
         self.group_open = false;
+        self.run_since_sync = false;
         self.pipeline.push(Expect::Sync(self.syncs_sent));
     }
 

@@ -179,7 +179,7 @@ impl Session {
 
     /// Locks would wait for people: an explicit transaction, or an implicit one that has done something.
     fn is_in_transaction(&self) -> bool {
-        self.status != TransactionStatus::Idle || self.pipeline.may_begin() || self.pipeline.has_run_since_sync()
+        self.status != TransactionStatus::Idle || self.pipeline.may_begin() || self.run_since_sync
     }
 
     /// Allowed: on record, and on its way as soon as its class permits (DESIGN §6).
@@ -218,9 +218,11 @@ impl Session {
         if statement.simple {
             self.names.simple_query();
             self.group_open = false;
+            self.run_since_sync = false;
             self.pipeline.push(Expect::Query(running));
         } else {
             self.group_open = true;
+            self.run_since_sync = true;
             self.pipeline.push(Expect::Execute(running));
         }
     }

@@ -148,11 +148,6 @@ impl Pipeline {
         self.queue.iter().any(|e| matches!(e, Expect::Sync(_) | Expect::Query(_) | Expect::PoisonQuery { .. }))
     }
 
-    /// An Execute since the last Sync: the implicit transaction it is in has done something.
-    pub(super) fn has_run_since_sync(&self) -> bool {
-        self.queue.iter().rev().take_while(|e| !matches!(e, Expect::Sync(_) | Expect::Query(_))).any(|e| matches!(e, Expect::Execute(_)))
-    }
-
     /// A transaction may begin among what is under way.
     pub(super) fn may_begin(&self) -> bool {
         self.any_controls(|step| matches!(step, TransactionStep::Begin { .. } | TransactionStep::Commit { chain: true } | TransactionStep::Rollback { chain: true }))

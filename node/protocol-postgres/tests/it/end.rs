@@ -54,10 +54,10 @@ async fn a_revoked_session_forwards_nothing_even_before_it_is_enforced() {
     let world = World::with(READ).await;
     let grant = world.grant("postgres:delete on postgres.public.orders");
     let client = world.client().await;
-    client.query("select id from orders", &[]).await.expect("granted");
+    client.simple_query("select id from orders").await.expect("granted");
     world.apply(Command::RevokeGrant { grant, reason: "enough".into() });
     // Applied on this node, not enforced yet: the gate looks at the state itself.
-    let error = client.execute("delete from orders", &[]).await.expect_err("revoked");
+    let error = client.simple_query("delete from orders").await.expect_err("revoked");
     assert_eq!(World::sqlstate(&error), "57P01");
     assert_eq!(world.count("orders"), 2);
 }

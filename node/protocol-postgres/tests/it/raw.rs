@@ -87,7 +87,7 @@ impl Raw {
                 }
                 Backend::CommandComplete { tag } => format!("C({tag})"),
                 Backend::ErrorResponse(fields) => format!("E({})", fields.sqlstate().unwrap_or("?")),
-                Backend::ParameterStatus { .. } => continue,
+                Backend::ParameterStatus { .. } | Backend::NoticeResponse(_) => continue,
                 _ => char::from(tag).to_string(),
             });
         }

@@ -92,9 +92,10 @@ async fn every_operation_has_an_intent_and_an_outcome() {
     let records: Vec<String> = world.authority.records().iter().map(|bytes| format!("{:?}", decode(bytes).expect("decodes"))).collect();
     let has = |parts: &[&str]| records.iter().any(|r| parts.iter().all(|p| r.contains(p)));
     assert!(records[0].contains("Admission"), "{}", records[0]);
-    assert!(has(&["Intent", "insert into orders values ($1, 'x')", "Allow"]), "{records:#?}");
-    assert!(has(&["Outcome", "Ok"]), "{records:#?}");
-    assert!(has(&["Intent", "secrets", "Refused"]), "{records:#?}");
+    let statement = format!("{:?}", b"insert into orders values ($1, 'x')");
+    assert!(has(&["Intent", "tag: \"INSERT\"", "verdict: 1", &statement]), "{records:#?}");
+    assert!(has(&["Outcome", "operation: 1, status: 1", "rows: 1"]), "{records:#?}");
+    assert!(has(&["Intent", "secrets", "verdict: 4", "pending"]), "{records:#?}");
     assert!(has(&["Outcome", "23505"]), "{records:#?}");
     assert!(records.last().is_some_and(|r| r.contains("SessionEnd")), "{records:#?}");
 }
