@@ -1,1 +1,11 @@
-//! chaos
+//! Attacks on the promises, from outside: real processes, the admin API through the real CLI, real clients, a real
+//! PostgreSQL.
+//!
+//! What this crate must **not** know: anything under `node/`. It sees what an operator and an agent see.
+
+pub mod clients;
+pub mod cluster;
+pub mod ports;
+pub mod postgres;
+pub mod process;
+pub mod wait;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
+use bytes::Bytes;
 use domain::command::{Actor, Command};
 use domain::id::{BootId, Index, NodeId, ProposalId};
 use domain::member::{MemberRole, Receipt};
@@ -23,8 +24,9 @@ use crate::join::JoinToken;
 use crate::lease::Lease;
 use crate::limits;
 use crate::node::Node;
-use crate::peer_client::GroupNetwork;
+use crate::peer_client::{GroupNetwork, ask};
 use crate::peer_server::Door;
+use crate::peer_transport::memory::MemoryNetwork;
 use crate::peer_transport::quic::{AddressBook, QuicSettings, QuicTransport, Runtimes};
 use crate::peer_transport::{Class, PeerHandler, PeerTransport};
 use crate::pki::{self, PkiError, Subject};
@@ -32,9 +34,11 @@ use crate::propose::{Committed, ProposeError};
 use crate::publish::{Enforcer, Publisher};
 use crate::raft::{self, AUDIT_GROUP, CONTROL_GROUP, StorageError};
 use crate::records::Records;
+use crate::recovery::{BackedUp, RecoveryError};
 use crate::secrets::SecretError;
 use crate::status::Status;
 use crate::tasks::Tasks;
+use crate::wire::{self, Kind};
 
 /// What a node is started with. Who it is lies in its data folder.
 #[derive(Debug, Clone)]
@@ -59,6 +63,9 @@ pub enum StartError {
     Storage(#[from] StorageError),
     #[error("cannot listen on {listen}: {source}")]
     Listen { listen: SocketAddr, source: std::io::Error },
+    /// A voter that forgot what it acknowledged must not vote again under its name.
+    #[error("{0} is missing: this node's logs are gone; let it join again as a new node, and remove the old one")]
+    LogsLost(PathBuf),
     #[error("{0}")]
     Runtime(String),
 }
@@ -73,9 +80,25 @@ pub struct Cluster {
     node: Arc<Node>,
     /// Held so that the transport's handler lives as long as the node.
     _door: Arc<Door>,
-    /// Control's own runtime; taken on shutdown.
-    control_runtime: Arc<Mutex<Option<tokio::runtime::Runtime>>>,
+    control_runtime: Arc<ControlRuntime>,
     local_address: SocketAddr,
+}
+
+/// Control's own runtime. May be dropped anywhere, also inside another runtime.
+struct ControlRuntime(Mutex<Option<tokio::runtime::Runtime>>);
+
+impl ControlRuntime {
+    fn stop(&self) {
+        if let Some(runtime) = self.0.lock().take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Drop for ControlRuntime {
+    fn drop(&mut self) {
+        self.stop();
+    }
 }
 
 /// One thread of its own for the control group, at raised priority where that is allowed (measured: RAFT.md §3.5).
@@ -96,21 +119,22 @@ impl Cluster {
     /// Starts the node whose data folder `config` names. Returns when it runs; it serves once it holds a lease.
     /// Must be called inside a tokio runtime, which then carries records and snapshots.
     pub async fn start(config: NodeConfig, enforcer: Arc<dyn Enforcer>) -> Result<Cluster, StartError> {
+        Self::start_on(config, enforcer, None).await
+    }
+
+    /// The same without sockets, for simulation and tests: nodes of one process reach each other through `network`.
+    /// Joining with a token needs a socket; folders are made beforehand.
+    pub async fn start_in_memory(config: NodeConfig, enforcer: Arc<dyn Enforcer>, network: &MemoryNetwork) -> Result<Cluster, StartError> {
+        Self::start_on(config, enforcer, Some(network)).await
+    }
+
+    async fn start_on(config: NodeConfig, enforcer: Arc<dyn Enforcer>, memory: Option<&MemoryNetwork>) -> Result<Cluster, StartError> {
         let home = Home::open(&config.data_dir)?;
         let boot = BootId(rand::random());
         let runtime = control_runtime()?;
         let runtimes = Runtimes { control: runtime.handle().clone(), main: tokio::runtime::Handle::current() };
-        let control_runtime = Arc::new(Mutex::new(Some(runtime)));
-        let started = Self::assemble(&config, home, boot, &runtimes).await;
-        let (node, door, local_address) = match started {
-            Ok(parts) => parts,
-            Err(e) => {
-                if let Some(runtime) = control_runtime.lock().take() {
-                    runtime.shutdown_background();
-                }
-                return Err(e);
-            }
-        };
+        let control_runtime = Arc::new(ControlRuntime(Mutex::new(Some(runtime))));
+        let (node, door, local_address) = Self::assemble(&config, home, boot, &runtimes, enforcer.clone(), memory).await?;
         door.open(&node);
         run(&node, enforcer, &config);
         Ok(Cluster { node, _door: door, control_runtime, local_address })
@@ -121,10 +145,16 @@ impl Cluster {
         home: Home,
         boot: BootId,
         runtimes: &Runtimes,
+        enforcer: Arc<dyn Enforcer>,
+        memory: Option<&MemoryNetwork>,
     ) -> Result<(Arc<Node>, Arc<Door>, SocketAddr), StartError> {
+        if home.has_started() && !home.store_dir().exists() {
+            return Err(StartError::LogsLost(home.store_dir()));
+        }
         let book = AddressBook::default();
         let publisher = Publisher::new(home.node, boot);
         let stores = raft::open_stores(&home.store_dir(), publisher.clone()).await?;
+        home.note_started()?;
         let ca = &home.peers.cert_pem;
         let settings = QuicSettings {
             listen: config.listen,
@@ -138,9 +168,17 @@ impl Cluster {
         let door = Arc::new(Door::default());
         let handler: Arc<dyn PeerHandler> = door.clone();
         let listen = |source| StartError::Listen { listen: config.listen, source };
-        let transport = QuicTransport::start(settings, handler).map_err(listen)?;
-        let local_address = transport.local_address().map_err(listen)?;
-        let transport: Arc<dyn PeerTransport> = transport;
+        let (transport, local_address): (Arc<dyn PeerTransport>, SocketAddr) = match memory {
+            Some(network) => {
+                network.attach(home.node, &handler);
+                (Arc::new(network.transport(home.node)), config.listen)
+            }
+            None => {
+                let transport = QuicTransport::start(settings, handler).map_err(listen)?;
+                let local_address = transport.local_address().map_err(listen)?;
+                (transport, local_address)
+            }
+        };
         let network = |group, class| GroupNetwork { transport: transport.clone(), book: book.clone(), group, class };
         let groups = raft::start_groups(
             home.node,
@@ -160,6 +198,7 @@ impl Cluster {
             book,
             publisher,
             lease: Lease::new(),
+            enforcer,
             leaving: AtomicBool::new(false),
             leading: Mutex::default(),
             records: Records::new(),
@@ -269,6 +308,20 @@ impl Cluster {
         self.node.home.kek.open(&self.node.home.cluster, kind, name, sealed)
     }
 
+    /// A key that all nodes of this cluster derive alike, for one named purpose.
+    pub fn derive_key(&self, purpose: &str) -> [u8; 32] {
+        self.node.home.kek.derive(purpose)
+    }
+
+    /// Asks the gateway of another node; its [`Enforcer::answer`] answers.
+    pub async fn ask_gateway(&self, to: NodeId, question: Bytes, within: Duration) -> Result<Bytes, Unavailable> {
+        let question = wire::GatewayMessage { bytes: question };
+        ask(&*self.node.transport(), to, Class::Control, Kind::Gateway, CONTROL_GROUP, &question, within)
+            .await
+            .map(|answer: wire::GatewayMessage| answer.bytes)
+            .map_err(|e| Unavailable(format!("node {to} did not answer: {}", e.error)))
+    }
+
     /// TLS for the admin API: this node's certificate, people's certificates by their own authority.
     pub fn admin_tls(&self) -> Result<rustls::ServerConfig, PkiError> {
         let home = &self.node.home;
@@ -327,12 +380,22 @@ impl Cluster {
         raft::voters(&self.node.audit)
     }
 
+    /// First entries that the logs of the control and the audit group still hold here; what lies before is in snapshots.
+    pub fn log_starts(&self) -> (u64, u64) {
+        (raft::log_start(&self.node.control), raft::log_start(&self.node.audit))
+    }
+
     pub fn audit_leader(&self) -> Option<NodeId> {
         self.node.audit_leader()
     }
 
     pub async fn status(&self) -> Status {
         self.node.status().await
+    }
+
+    /// Writes an encrypted backup of this node's state, and of its audit data if asked; only the recovery key opens it.
+    pub async fn backup(&self, path: &std::path::Path, with_audit: bool) -> Result<BackedUp, RecoveryError> {
+        self.node.backup(path, with_audit).await
     }
 
     /// Leaves the serving set, finishes records and hands leaderships over. The node keeps replicating.
@@ -354,9 +417,7 @@ impl Cluster {
         raft::stop_groups(&self.node).await;
         self.node.tasks.stop().await;
         self.node.transport.close();
-        if let Some(runtime) = self.control_runtime.lock().take() {
-            runtime.shutdown_background();
-        }
+        self.control_runtime.stop();
     }
 
     /// Waits until this node serves.
@@ -414,7 +475,8 @@ impl Node {
     async fn introduce(self: Arc<Self>, config: &NodeConfig) {
         if let Some(founding) = &self.home.founder {
             raft::initialize(&self, &config.advertise).await;
-            while self.publisher.state().members.is_empty() {
+            // A recovered cluster has members already: those of the incarnation before.
+            while !self.is_founded() {
                 match self.found(founding, &config.advertise, &config.admin_advertise).await {
                     Ok(()) => tracing::info!(cluster = self.home.cluster, "the cluster is founded"),
                     Err(e) => tracing::warn!(error = %e, "founding the cluster has to be tried again"),
@@ -423,6 +485,11 @@ impl Node {
             }
         }
         self.tell_address(config).await;
+    }
+
+    fn is_founded(&self) -> bool {
+        let state = self.publisher.state();
+        state.cluster.incarnation == self.home.incarnation && state.members.contains_key(&self.home.node)
     }
 
     async fn tell_address(&self, config: &NodeConfig) {

@@ -9,6 +9,7 @@
 //! keys/checkpoint      Ed25519 seed that signs this node's checkpoints
 //! keys/sealing         X25519 private key
 //! store/               raft-store's
+//! started              this node ran: its logs must be there
 //! ```
 
 use std::fs;
@@ -201,6 +202,15 @@ impl Home {
 
     pub(crate) fn checkpoint_public(&self) -> [u8; 32] {
         self.checkpoint_key.public_key().as_ref().try_into().expect("an Ed25519 public key has 32 bytes")
+    }
+
+    /// This node ran before: its logs hold what it acknowledged.
+    pub(crate) fn has_started(&self) -> bool {
+        self.dir.join("started").exists()
+    }
+
+    pub(crate) fn note_started(&self) -> Result<(), HomeError> {
+        if self.has_started() { Ok(()) } else { write_private(&self.dir.join("started"), b"") }
     }
 
     pub(crate) fn store_dir(&self) -> PathBuf {

@@ -33,6 +33,7 @@ mod raft;
 mod receipt;
 mod records;
 mod renewal;
+pub mod recovery;
 pub mod secrets;
 mod status;
 mod tasks;

@@ -12,7 +12,7 @@ use crate::home::Home;
 use crate::lease::Lease;
 use crate::peer_transport::PeerTransport;
 use crate::peer_transport::quic::{AddressBook, Runtimes};
-use crate::publish::Publisher;
+use crate::publish::{Enforcer, Publisher};
 use crate::raft::{AuditRaft, ControlRaft, Readers};
 use crate::records::Records;
 use crate::renewal::Leading;
@@ -27,6 +27,7 @@ pub(crate) struct Node {
     pub book: AddressBook,
     pub publisher: Arc<Publisher>,
     pub lease: Lease,
+    pub enforcer: Arc<dyn Enforcer>,
     /// Set when the node drains: it asks for no lease any more.
     pub leaving: AtomicBool,
     pub leading: Mutex<Leading>,

@@ -67,7 +67,7 @@ impl Node {
                 let answer = self.answer_raft(kind, open.group, question).await?;
                 send_last(&mut channel.tx, answer).await
             }
-            Kind::Propose | Kind::Renew | Kind::AwaitEnforced | Kind::Cosign | Kind::Status | Kind::Transfer | Kind::Suspect => {
+            Kind::Propose | Kind::Renew | Kind::AwaitEnforced | Kind::Cosign | Kind::Status | Kind::Transfer | Kind::Suspect | Kind::Gateway => {
                 let question = channel.rx.expect().await?;
                 let answer = self.answer(kind, open.group, from, question).await?;
                 send_last(&mut channel.tx, answer).await
@@ -95,6 +95,10 @@ impl Node {
                 let this = self.clone();
                 self.tasks.once(&self.runtimes.control, async move { this.suspect(NodeId(request.node), Index(request.index)).await });
                 encode(Outcome::default())
+            }
+            Kind::Gateway => {
+                let question: wire::GatewayMessage = wire::decode(question)?;
+                encode(wire::GatewayMessage { bytes: self.enforcer.answer(question.bytes).await })
             }
             _ => return Err(PeerError::Protocol("not a question".into())),
         })

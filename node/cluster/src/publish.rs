@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use domain::id::{BootId, Index, NodeId};
 use domain::member::{NodeReceipt, Serving, SessionReceipt};
 use domain::state::State;
@@ -21,6 +22,12 @@ pub trait Enforcer: Send + Sync + 'static {
     /// Every session that `state` narrows has its gate taken and its upstream drained or aborted when this returns;
     /// from then on the node may say that it enforces `index`. Called in order, never twice at once.
     fn enforce<'a>(&'a self, state: Arc<State>, index: Index) -> BoxFuture<'a, EnforceReport>;
+
+    /// Answers what the gateway of another node asks; see [`crate::Cluster::ask_gateway`].
+    fn answer(&self, question: Bytes) -> BoxFuture<'_, Bytes> {
+        drop(question);
+        Box::pin(std::future::ready(Bytes::new()))
+    }
 }
 
 /// What one enforcement did.

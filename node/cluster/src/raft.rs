@@ -143,6 +143,10 @@ pub(crate) fn applied<SM: StateMachine<TypeConfig>>(raft: &Raft<TypeConfig, SM>)
     raft.metrics().borrow_watched().last_applied.map_or(0, |id| id.index)
 }
 
+pub(crate) fn log_start<SM: StateMachine<TypeConfig>>(raft: &Raft<TypeConfig, SM>) -> u64 {
+    raft.metrics().borrow_watched().purged.map_or(0, |id| id.index + 1)
+}
+
 /// Whether a node votes in the group, and whether the group knows it at all.
 pub(crate) fn standing<SM: StateMachine<TypeConfig>>(raft: &Raft<TypeConfig, SM>, node: NodeId) -> (bool, bool) {
     let metrics = raft.metrics();

@@ -34,8 +34,8 @@ impl Node {
         }
         // Who has to report is read from a state that contains the command.
         let mut applied = self.publisher.applied();
-        let reached = timeout(PROPOSE_DEADLINE, applied.wait_for(|a| *a >= done.index)).await;
-        if !matches!(reached, Ok(Ok(_))) {
+        let reached = matches!(timeout(PROPOSE_DEADLINE, applied.wait_for(|a| *a >= done.index)).await, Ok(Ok(_)));
+        if !reached {
             return Err(ProposeError::Unknown(format!("index {} is committed, but this node could not follow its enforcement", done.index)));
         }
         // A repeated proposal is answered with what the first one made: that is what has to be enforced, and where its

@@ -38,7 +38,7 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], SecretError> {
     Ok(bytes)
 }
 
-fn seal_with(key: &[u8; 32], nonce: [u8; 12], aad: &[u8], plain: &[u8]) -> Result<Vec<u8>, SecretError> {
+pub(crate) fn seal_with(key: &[u8; 32], nonce: [u8; 12], aad: &[u8], plain: &[u8]) -> Result<Vec<u8>, SecretError> {
     let key = aead::UnboundKey::new(&aead::AES_256_GCM, key).map_err(|_| SecretError::Closed)?;
     let mut out = plain.to_vec();
     aead::LessSafeKey::new(key)
@@ -47,7 +47,7 @@ fn seal_with(key: &[u8; 32], nonce: [u8; 12], aad: &[u8], plain: &[u8]) -> Resul
     Ok(out)
 }
 
-fn open_with(key: &[u8; 32], nonce: [u8; 12], aad: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+pub(crate) fn open_with(key: &[u8; 32], nonce: [u8; 12], aad: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SecretError> {
     let key = aead::UnboundKey::new(&aead::AES_256_GCM, key).map_err(|_| SecretError::Closed)?;
     let mut buffer = Zeroizing::new(sealed.to_vec());
     let length = aead::LessSafeKey::new(key)
@@ -79,6 +79,13 @@ impl KeyEncryptionKey {
 
     pub(crate) fn bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    /// A key of its own for `purpose`, from which this one cannot be told.
+    pub fn derive(&self, purpose: &str) -> [u8; 32] {
+        let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &self.0[..]);
+        let tag = aws_lc_rs::hmac::sign(&key, purpose.as_bytes());
+        tag.as_ref().try_into().expect("HMAC-SHA-256 has 32 bytes")
     }
 
     /// Seals under a fresh data key, which is wrapped with this key.

@@ -49,6 +49,15 @@ pub(crate) enum Kind {
     Transfer = 14,
     /// A barrier ran out waiting for this node; the leader looks whether it heard from it.
     Suspect = 15,
+    /// A question of one gateway to another: [`GatewayMessage`] each way.
+    Gateway = 16,
+}
+
+/// Opaque here: what the gateways of two nodes say to each other.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct GatewayMessage {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub bytes: Bytes,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

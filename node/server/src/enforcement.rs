@@ -1,0 +1,118 @@
+//! Makes what the log decides hold for this node's sessions, and answers other nodes' gateways.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use cluster::{Cluster, EnforceReport, Enforcer};
+use domain::id::{Index, NodeId};
+use domain::state::State;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, join_all};
+use proto::admin as pb;
+use session::protocol::{Activity, CancelKey};
+use session::registry::{Registry, SessionSummary};
+
+use crate::neighbour::{self, Answer, Question};
+use crate::time::timestamp;
+
+/// How long a receipt waits to learn that a target cancelled what was running; enforcement itself never waits for it.
+const SETTLE_WITHIN: std::time::Duration = std::time::Duration::from_millis(0);
+
+/// How long the other nodes may take to list their sessions.
+const LIST_WITHIN: std::time::Duration = std::time::Duration::from_secs(1);
+
+pub(crate) struct Sessions {
+    pub(crate) registry: Arc<Registry>,
+    /// Known once the cluster runs, which needs this first.
+    cluster: OnceLock<Cluster>,
+}
+
+impl Sessions {
+    pub(crate) fn new(registry: Arc<Registry>) -> Arc<Self> {
+        Arc::new(Sessions { registry, cluster: OnceLock::new() })
+    }
+
+    pub(crate) fn joined(&self, cluster: Cluster) {
+        // Set once, at start.
+        let _ = self.cluster.set(cluster);
+    }
+
+    fn own(&self) -> Vec<pb::Session> {
+        self.registry.list().into_iter().map(shown).collect()
+    }
+
+    async fn elsewhere(&self, node: NodeId) -> Result<Vec<pb::Session>, NodeId> {
+        let Some(cluster) = self.cluster.get() else { return Err(node) };
+        let answer = cluster.ask_gateway(node, neighbour::encode(&Question::Sessions), LIST_WITHIN).await.map_err(|_| node)?;
+        neighbour::decode::<Answer>(&answer).map(|a| a.sessions).ok_or(node)
+    }
+}
+
+fn shown(summary: SessionSummary) -> pb::Session {
+    let stage = match summary.activity {
+        Activity::Idle => pb::session::Stage::Idle,
+        Activity::InTransaction => pb::session::Stage::InTransaction,
+        Activity::Busy => pb::session::Stage::Active,
+    };
+    pb::Session {
+        id: summary.id.to_string(),
+        node: summary.id.node.0,
+        principal: summary.principal.to_string(),
+        on_behalf_of: summary.on_behalf_of.map(|n| n.to_string()).unwrap_or_default(),
+        target: summary.target.to_string(),
+        client: summary.peer,
+        started: Some(timestamp(summary.since)),
+        stage: stage.into(),
+        ..Default::default()
+    }
+}
+
+impl Enforcer for Sessions {
+    fn enforce<'a>(&'a self, state: Arc<State>, index: Index) -> BoxFuture<'a, EnforceReport> {
+        async move {
+            let now = self.cluster.get().map_or(state.now, Cluster::now);
+            let report = self.registry.enforce(&state, now, index).await;
+            let last_sequence = report.last_sequence;
+            EnforceReport { sessions: report.settled(SETTLE_WITHIN).await, last_sequence }
+        }
+        .boxed()
+    }
+
+    fn answer(&self, question: Bytes) -> BoxFuture<'_, Bytes> {
+        let answer = match (neighbour::decode::<Question>(&question), self.cluster.get()) {
+            (Some(Question::Cancel { number, secret }), Some(cluster)) => {
+                self.registry.cancel(&CancelKey { node: cluster.node(), number, secret });
+                Answer::default()
+            }
+            (Some(Question::Sessions), _) => Answer { sessions: self.own() },
+            (Some(Question::Cancel { .. }), None) | (None, _) => return std::future::ready(Bytes::new()).boxed(),
+        };
+        std::future::ready(neighbour::encode(&answer)).boxed()
+    }
+}
+
+impl admin_api::control::Sessions for Sessions {
+    fn list(&self, all_nodes: bool) -> BoxFuture<'_, (Vec<pb::Session>, Vec<NodeId>)> {
+        async move {
+            let mut sessions = self.own();
+            let mut silent = Vec::new();
+            if let (true, Some(cluster)) = (all_nodes, self.cluster.get()) {
+                let others: Vec<NodeId> = cluster
+                    .state()
+                    .members
+                    .values()
+                    .filter(|m| m.id != cluster.node() && m.role != domain::member::MemberRole::Removed)
+                    .map(|m| m.id)
+                    .collect();
+                for answer in join_all(others.into_iter().map(|node| self.elsewhere(node))).await {
+                    match answer {
+                        Ok(more) => sessions.extend(more),
+                        Err(node) => silent.push(node),
+                    }
+                }
+            }
+            (sessions, silent)
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,64 @@
+//! `/metrics`, `/healthz`, `/readyz`: for scrapers, supervisors and load balancers.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context as _, Result};
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::get;
+use cluster::Cluster;
+use metrics::{Unit, describe_gauge, gauge};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio_util::sync::CancellationToken;
+
+/// Takes over the process's metrics.
+pub(crate) fn recorder() -> Result<PrometheusHandle> {
+    let handle = PrometheusBuilder::new().install_recorder().context("metrics")?;
+    describe_gauge!("assize_lease_valid", "1 while this node may decide from its local state");
+    describe_gauge!("assize_applied_index", "Last control entry applied here");
+    describe_gauge!("assize_enforced_index", "Last control entry enforced on this node's sessions");
+    describe_gauge!("assize_records_backlog", Unit::Bytes, "Records of this node that no quorum has committed yet");
+    Ok(handle)
+}
+
+pub(crate) async fn serve(
+    address: SocketAddr,
+    metrics: PrometheusHandle,
+    cluster: Cluster,
+    draining: Arc<AtomicBool>,
+    stop: CancellationToken,
+) -> Result<tokio::task::JoinHandle<()>> {
+    let listener = tokio::net::TcpListener::bind(address).await.with_context(|| format!("HTTP on {address}"))?;
+    let observed = cluster.clone();
+    let router = Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(move || std::future::ready(readiness(&cluster, &draining))))
+        .route("/metrics", get(move || std::future::ready(scrape(&observed, &metrics))));
+    Ok(tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await {
+            tracing::error!(%error, "the HTTP listener ended");
+        }
+    }))
+}
+
+fn readiness(cluster: &Cluster, draining: &AtomicBool) -> (StatusCode, String) {
+    let (applied, enforced) = (*cluster.applied().borrow(), *cluster.enforced().borrow());
+    let (status, word) = if draining.load(Ordering::Acquire) {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining")
+    } else if cluster.may_forward() {
+        (StatusCode::OK, "ready")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "no lease")
+    };
+    (status, format!("{word}\nnode {}\napplied {applied}\nenforced {enforced}\n", cluster.node()))
+}
+
+fn scrape(cluster: &Cluster, metrics: &PrometheusHandle) -> String {
+    gauge!("assize_lease_valid").set(if cluster.may_forward() { 1.0 } else { 0.0 });
+    gauge!("assize_applied_index").set(cluster.applied().borrow().0 as f64);
+    gauge!("assize_enforced_index").set(cluster.enforced().borrow().0 as f64);
+    gauge!("assize_records_backlog").set(cluster.records().backlog() as f64);
+    metrics.render()
+}

@@ -1,0 +1,136 @@
+//! What runs on the machine of a node itself, while no node runs there: init, join, recover.
+
+use std::io::{Read as _, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use cluster::join::{self, JoinAs, JoinToken};
+use cluster::pki::Issued;
+use cluster::recovery::{self, RecoverAs};
+use cluster::secrets::RecoveryKey;
+use ctl::{InitArgs, JoinArgs, LocalOps, RecoverArgs};
+use domain::id::Name;
+
+use crate::config::Config;
+
+pub(crate) struct OnThisMachine;
+
+/// Names and addresses a node's certificate carries, so that operators can check whom they speak to.
+fn hosts(config: &Config) -> Vec<String> {
+    let host = config.admin.advertise.rsplit_once(':').map_or(config.admin.advertise.as_str(), |(host, _)| host);
+    let mut hosts = vec![host.trim_matches(['[', ']']).to_owned(), "localhost".to_owned(), "127.0.0.1".to_owned()];
+    let listen = config.admin.listen.ip();
+    if !listen.is_unspecified() {
+        hosts.push(listen.to_string());
+    }
+    hosts.sort();
+    hosts.dedup();
+    hosts
+}
+
+fn write_private(path: &Path, content: &[u8]) -> Result<()> {
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).with_context(|| path.display().to_string())?;
+    file.write_all(content).with_context(|| path.display().to_string())
+}
+
+/// Where an administrator's client certificate goes, and what its client trusts.
+fn write_admin(folder: &Path, issued: &Issued, trust_pem: &str) -> Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    write_private(&folder.join("cert.pem"), issued.cert_pem.as_bytes())?;
+    write_private(&folder.join("key.pem"), issued.key_pem.as_bytes())?;
+    write_private(&folder.join("ca.pem"), trust_pem.as_bytes())
+}
+
+fn say_how_to_connect(out: &mut dyn Write, config: &Config, folder: &Path, admin: &Name) -> Result<()> {
+    let folder = folder.display();
+    writeln!(out, "client certificate of {admin}: {folder}/cert.pem, {folder}/key.pem; authority: {folder}/ca.pem")?;
+    writeln!(out, "start the node, then:")?;
+    writeln!(out, "  export ASSIZE_ADDR={} ASSIZE_CA={folder}/ca.pem ASSIZE_CERT={folder}/cert.pem ASSIZE_KEY={folder}/key.pem", config.admin.advertise)?;
+    writeln!(out, "  assize cluster status")?;
+    Ok(())
+}
+
+fn admin_folder(config: &Config, asked: Option<PathBuf>) -> PathBuf {
+    asked.unwrap_or_else(|| config.data_dir.join("admin"))
+}
+
+fn secret_line(path: &Path) -> Result<String> {
+    let mut text = String::new();
+    if path == Path::new("-") {
+        std::io::stdin().read_to_string(&mut text)?;
+    } else {
+        text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    }
+    Ok(text.trim().to_owned())
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().context("starting the runtime")
+}
+
+/// The commands run inside the operator's runtime; what blocks on another one does so on a thread of its own.
+fn apart<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    std::thread::scope(|scope| scope.spawn(work).join().unwrap_or_else(|_| bail!("a thread ended early")))
+}
+
+impl LocalOps for OnThisMachine {
+    fn init(&self, args: InitArgs, out: &mut dyn Write) -> Result<()> {
+        let config = Config::load(&args.config)?;
+        let admin: Name = args.admin.parse().context("--admin")?;
+        let founded = join::init_cluster(&config.data_dir, &admin, &hosts(&config))?;
+        let folder = admin_folder(&config, args.admin_out);
+        write_admin(&folder, &founded.admin, &founded.admin_trust_pem)?;
+        writeln!(out, "cluster {} is ready to start", founded.cluster)?;
+        writeln!(out, "recovery key, shown this once; keep it offline: {}", founded.recovery_key.printed().as_str())?;
+        say_how_to_connect(out, &config, &folder, &admin)
+    }
+
+    fn join(&self, args: JoinArgs, out: &mut dyn Write) -> Result<()> {
+        let config = Config::load(&args.config)?;
+        let token = JoinToken::parse(&secret_line(&args.token_file)?)?;
+        let about = JoinAs {
+            address: config.cluster.advertise.clone(),
+            admin_address: config.admin.advertise.clone(),
+            voter: true,
+            hosts: hosts(&config),
+        };
+        let node = apart(|| runtime()?.block_on(join::join_cluster(&config.data_dir, &token, &about)).map_err(Into::into))?;
+        writeln!(out, "this machine is node {node}; start it, and the cluster brings it up to date")?;
+        Ok(())
+    }
+
+    fn recover(&self, args: RecoverArgs, out: &mut dyn Write) -> Result<()> {
+        if !args.yes {
+            bail!("recovering starts a new incarnation: approvals become void and every grant waits until a person confirms it; say --yes");
+        }
+        let config = Config::load(&args.config)?;
+        let Some(key_file) = &args.recovery_key_file else { bail!("--recovery-key-file is needed") };
+        let key = RecoveryKey::parse(&secret_line(key_file)?)?;
+        let admin: Name = "admin".parse()?;
+        let (dir, lost) = match &args.backup {
+            Some(_) => (config.data_dir.clone(), None),
+            // The survivor's folder makes room for the new node's and is kept beside it.
+            None => (config.data_dir.clone(), Some(config.data_dir.with_extension("lost"))),
+        };
+        if let Some(lost) = &lost {
+            std::fs::rename(&dir, lost).with_context(|| format!("{} to {}", dir.display(), lost.display()))?;
+        }
+        let hosts = hosts(&config);
+        let new = RecoverAs { dir: &dir, first_admin: &admin, hosts: &hosts };
+        let recovered = apart(|| {
+            let runtime = runtime()?;
+            let recovered = match (&args.backup, &lost) {
+                (Some(backup), _) => runtime.block_on(recovery::from_backup(backup, &key, &new)),
+                (None, Some(lost)) => runtime.block_on(recovery::from_survivor(lost, &key, &new)),
+                (None, None) => bail!("nothing to recover from"),
+            };
+            recovered.map_err(anyhow::Error::from)
+        })?;
+        let folder = admin_folder(&config, None);
+        write_admin(&folder, &recovered.admin, &recovered.admin_trust_pem)?;
+        writeln!(out, "cluster {} goes on as incarnation {}, node {}", recovered.cluster, recovered.incarnation, recovered.node)?;
+        writeln!(out, "confirm grants with `assize grant confirm`; add nodes with new join tokens")?;
+        say_how_to_connect(out, &config, &folder, &admin)
+    }
+}
