@@ -304,3 +304,6 @@ impl Greeting {
         put(Backend::ReadyForQuery(TransactionStatus::Idle));
     }
 }
+
+#[cfg(test)]
+mod tests;

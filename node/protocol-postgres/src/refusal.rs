@@ -64,7 +64,16 @@ pub fn login(refusal: &Refusal) -> Response {
         .hint("Connect to another node, or try again in a few seconds."),
         Refusal::Draining => response(Severity::Fatal, "57P03", "this gateway node is shutting down")
             .hint("Connect to another node."),
-        Refusal::Revoked { .. } => worded(Severity::Fatal, refusal).state("28000"),
+        Refusal::PrincipalInactive
+        | Refusal::OwnerInactive { .. }
+        | Refusal::NoJob
+        | Refusal::JobExpired
+        | Refusal::UnknownTarget
+        | Refusal::NoGrant
+        | Refusal::ReviewOverdue
+        | Refusal::GrantExpired
+        | Refusal::Locked { .. }
+        | Refusal::Revoked { .. } => admission(refusal, "28000", "login refused"),
         other => worded(Severity::Fatal, other),
     }
 }
@@ -99,11 +108,6 @@ impl Response {
         self.detail = Some(detail.into());
         self
     }
-
-    fn state(mut self, sqlstate: &'static str) -> Response {
-        self.sqlstate = sqlstate;
-        self
-    }
 }
 
 const REQUEST_HINT: &str = "Ask for it: run the statement alone, outside a transaction, and it waits for approval.";
@@ -113,24 +117,16 @@ fn worded(severity: Severity, refusal: &Refusal) -> Response {
     match refusal {
         Refusal::UnknownPrincipal | Refusal::WrongSecret => say("28P01", "authentication failed".into())
             .hint("The user name is the agent's, the password one of its live gateway tokens."),
-        Refusal::PrincipalInactive => say("28000", "login refused: this agent is not active".into())
-            .hint("Its owner or an operator can activate it again."),
-        Refusal::OwnerInactive { .. } => say("28000", "login refused: the owner of this agent is not active".into())
-            .hint("An operator must give the agent an active owner."),
-        Refusal::NoJob => say("28000", "login refused: this agent has no job description".into())
-            .hint("Its owner must file one: assize job create."),
-        Refusal::JobExpired => say("28000", "login refused: the job description of this agent has expired".into())
-            .hint("Its owner must renew it."),
-        Refusal::UnknownTarget | Refusal::NoGrant => {
-            say("28000", "login refused: no such target, or no grant for it".into())
-                .hint("Name the target as the database: TARGET or TARGET/DATABASE. A grant is given by: assize grant create.")
-        }
-        Refusal::ReviewOverdue => say("28000", "login refused: the grant is overdue for review".into())
-            .hint("A reviewer must decide on it first: assize review list."),
-        Refusal::GrantExpired => say("28000", "login refused: the grant has expired".into())
-            .hint("Ask for a new one: assize grant create."),
-        Refusal::Locked { lock } => say("28000", format!("login refused: locked by {lock}"))
-            .hint(format!("An operator set this emergency stop; ask about {lock}.")),
+        Refusal::PrincipalInactive
+        | Refusal::OwnerInactive { .. }
+        | Refusal::NoJob
+        | Refusal::JobExpired
+        | Refusal::UnknownTarget
+        | Refusal::NoGrant
+        | Refusal::ReviewOverdue
+        | Refusal::GrantExpired
+        | Refusal::Locked { .. }
+        | Refusal::Revoked { .. } => admission(refusal, "57P01", "session ended"),
         Refusal::NotGranted { missing } => not_granted(severity, missing),
         Refusal::Unparseable { message } => say("42601", message.clone())
             .detail("The gateway could not parse this statement and passed nothing on."),
@@ -159,11 +155,6 @@ fn worded(severity: Severity, refusal: &Refusal) -> Response {
         Refusal::StatementTooLong { limit } => say("54000", format!("statement too long: at most {limit} bytes are taken"))
             .hint("Pass large values as COPY data."),
         Refusal::Protocol { message } => say("08P01", format!("protocol violation: {message}")),
-        Refusal::Revoked { revocation, reason } => {
-            say("57P01", format!("session ended: access was revoked by {revocation}"))
-                .detail(format!("Reason: {reason}"))
-                .hint(format!("Ask the agent's owner about {revocation}."))
-        }
         Refusal::NoLease => say("57014", "not done: this gateway node has lost its lease to decide".into())
             .detail("Nothing of this statement was passed on.")
             .hint("Connect to another node and run it again, or wait a few seconds."),
@@ -177,6 +168,35 @@ fn worded(severity: Severity, refusal: &Refusal) -> Response {
             .hint("Connect again; another node will serve you."),
         Refusal::TooManySessions { limit } => say("53300", format!("too many sessions: at most {limit} at a time"))
             .hint("Close sessions that are not in use, or use a pool."),
+    }
+}
+
+/// What admission says no to: at login, or when it is done again and ends a session.
+fn admission(refusal: &Refusal, sqlstate: &'static str, what: &str) -> Response {
+    let say = |why: &str| response(Severity::Fatal, sqlstate, format!("{what}: {why}"));
+    match refusal {
+        Refusal::PrincipalInactive => {
+            say("this agent is not active").hint("Its owner or an operator can activate it again.")
+        }
+        Refusal::OwnerInactive { .. } => {
+            say("the owner of this agent is not active").hint("An operator must give the agent an active owner.")
+        }
+        Refusal::NoJob => say("this agent has no job description").hint("Its owner must file one: assize job create."),
+        Refusal::JobExpired => say("the job description of this agent has expired").hint("Its owner must renew it."),
+        Refusal::ReviewOverdue => {
+            say("the grant is overdue for review").hint("A reviewer must decide on it first: assize review list.")
+        }
+        Refusal::GrantExpired => say("the grant has expired").hint("Ask for a new one: assize grant create."),
+        Refusal::Locked { lock } => {
+            say(&format!("locked by {lock}")).hint(format!("An operator set this emergency stop; ask about {lock}."))
+        }
+        Refusal::Revoked { revocation, reason } => say(&format!("access was revoked by {revocation}"))
+            .detail(format!("Reason: {reason}"))
+            .hint(format!("Ask the agent's owner about {revocation}.")),
+        // All else, so that what is not known cannot be told from what is not allowed.
+        _ => say("no such target, or no grant for it").hint(
+            "Name the target as the database: TARGET or TARGET/DATABASE. A grant is given by: assize grant create.",
+        ),
     }
 }
 

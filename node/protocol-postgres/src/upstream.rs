@@ -183,3 +183,6 @@ pub async fn cancel(address: &Address, key: &CancelKey) -> Result<(), UpstreamEr
     while matches!(stream.read(&mut nothing).await, Ok(1..)) {}
     Ok(())
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

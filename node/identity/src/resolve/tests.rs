@@ -34,7 +34,8 @@ fn state(tokens: Vec<Token>, active: bool) -> State {
         version: Index(1),
         narrowed: Index(0),
     };
-    let mut state = State { applied: Index(5), ..State::default() };
+    let mut state = State::default();
+    state.applied = Index(5);
     state.principals.insert(agent.name.clone(), agent);
     state.rebuild_indexes();
     state
