@@ -13,12 +13,16 @@ pub const LEASE_GUARD: Duration = Duration::from_millis(100);
 pub const DRIFT_PERCENT: u32 = 1;
 /// Renewals start this often.
 pub const RENEWAL_INTERVAL: Duration = Duration::from_millis(500);
+/// After a renewal that failed the next one follows this soon: most fail because the leader changes.
+pub const RENEWAL_RETRY: Duration = Duration::from_millis(100);
 /// A renewal that is not answered by then is given up and another is sent.
 pub const RENEWAL_DEADLINE: Duration = Duration::from_millis(900);
 /// A node that was just taken out of the serving set waits this long before it asks to join again (hysteresis).
 pub const REJOIN_PAUSE: Duration = Duration::from_secs(3);
 /// A tick is logged when nothing was stamped for this long while something can expire.
 pub const TICK_INTERVAL: Duration = Duration::from_millis(200);
+/// … and at least this often in any case, so that log time never lags behind by more than `domain` lets one entry move it.
+pub const TICK_IDLE: Duration = Duration::from_secs(30);
 /// A voter's wall clock counts towards the median this long after it was last reported.
 pub const VOTER_CLOCK_AGE_MAX: Duration = Duration::from_secs(5);
 /// Log time may run ahead of the BOOTTIME elapsed on the leader by no more than this.
@@ -92,6 +96,7 @@ const _: () = {
     assert!(RENEWAL_DEADLINE.as_micros() < LEASE.as_micros() / 2);
     assert!(barrier_wait().as_micros() > LEASE.as_micros() + FENCE_MARGIN.as_micros());
     assert!(BATCH_BYTES_MAX < PROPOSAL_SIZE_MAX && PROPOSAL_SIZE_MAX < APPEND_BYTES_MAX && APPEND_BYTES_MAX < FRAME_SIZE_MAX);
+    assert!(TICK_IDLE.as_micros() < domain::limits::LOG_TIME_JUMP_MAX.as_micros());
     assert!(KEEP_ALIVE.as_micros() * 2 < IDLE_TIMEOUT.as_micros());
 };
 

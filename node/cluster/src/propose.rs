@@ -137,7 +137,7 @@ impl Node {
     }
 
     /// The stamp a proposal gets from this leader now.
-    fn stamp(&self) -> LogTime {
+    pub(crate) fn stamp(&self) -> LogTime {
         let state = self.publisher.state();
         let voters = self.control_voters();
         let now = Boottime::now();
@@ -151,14 +151,16 @@ impl Node {
     pub(crate) async fn tick(&self) {
         let mut expiring = Expiring::default();
         loop {
-            let idle = self.publisher.stamped().elapsed();
-            let wait = crate::limits::TICK_INTERVAL.saturating_sub(idle).max(Duration::from_millis(5));
-            tokio::time::sleep(wait).await;
+            // Until a tick may be due; then four looks an interval, as long as there is nothing to tick for.
+            let left = crate::limits::TICK_INTERVAL.saturating_sub(self.publisher.stamped().elapsed());
+            let pause = if left.is_zero() { crate::limits::TICK_INTERVAL / 4 } else { left };
+            tokio::time::sleep(pause).await;
             if self.control_leader() != Some(self.home.node) || self.publisher.stamped().elapsed() < crate::limits::TICK_INTERVAL {
                 continue;
             }
             let state = self.publisher.state();
-            if state.cluster.id.is_empty() || !expiring.any(&state) {
+            let due = expiring.any(&state) || self.publisher.stamped().elapsed() >= crate::limits::TICK_IDLE;
+            if state.cluster.id.is_empty() || !due {
                 continue;
             }
             let id = self.own_proposal_id("tick");

@@ -10,7 +10,7 @@ use domain::time::LogTime;
 use tokio::time::{timeout, timeout_at};
 
 use crate::clock::{Boottime, wall_ms};
-use crate::limits::{CONFIRM_DEADLINE, LEASE, PROPOSE_ATTEMPT, REJOIN_PAUSE, RENEWAL_DEADLINE, RENEWAL_INTERVAL, barrier_wait};
+use crate::limits::{CONFIRM_DEADLINE, LEASE, PROPOSE_ATTEMPT, REJOIN_PAUSE, RENEWAL_DEADLINE, RENEWAL_INTERVAL, RENEWAL_RETRY, barrier_wait};
 use crate::log_time::StampClock;
 use crate::node::Node;
 use crate::peer_client::ask;
@@ -51,10 +51,12 @@ impl Node {
             }
             let started = Boottime::now();
             enforced.borrow_and_update();
-            if self.renew_once(started).await {
+            let renewed = self.renew_once(started).await;
+            if renewed {
                 self.ask_to_serve(&mut out_since).await;
             }
-            let _ = timeout(RENEWAL_INTERVAL.saturating_sub(started.elapsed()), self.publisher.enforced_narrowing.notified()).await;
+            let pause = if renewed { RENEWAL_INTERVAL.saturating_sub(started.elapsed()) } else { RENEWAL_RETRY };
+            let _ = timeout(pause, self.publisher.enforced_narrowing.notified()).await;
         }
     }
 
@@ -156,7 +158,8 @@ impl Node {
             leading.heard.insert(from, Heard { at: now, enforced: Index(request.enforced) });
         }
         match raft::read_index(&self.control(), RENEWAL_DEADLINE).await {
-            Ok(index) => wire::ReadIndexResponse { index: Some(index), log_time: self.publisher.state().now.0, refused: None },
+            // What a tick would say now: log time may stand still in the log while nothing can expire.
+            Ok(index) => wire::ReadIndexResponse { index: Some(index), log_time: self.stamp().0, refused: None },
             Err(why) => refuse(why),
         }
     }

@@ -4,4 +4,5 @@ mod barrier;
 mod basics;
 mod membership;
 mod recording;
+mod recovery;
 mod support;

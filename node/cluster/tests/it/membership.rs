@@ -1,5 +1,6 @@
 //! Joining, leaving, and who is not let in.
 
+use cluster::LogName;
 use cluster::join::{JoinError, JoinToken};
 use domain::command::Actor;
 use domain::id::NodeId;
@@ -72,5 +73,38 @@ async fn leadership_moves_on_request_and_by_draining() {
     test.at(leader).propose(random_id("p"), Actor::Operator, put_person("ann")).await.expect("commits");
     test.at(next).wait_applied(test.at(leader).state().applied, SOON).await.expect("a drained node still follows");
     assert!(test.at(next).state().principals.contains_key(&name("ann")));
+    test.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_far_behind_and_a_new_one_catch_up_by_snapshot() {
+    let mut test = Test::founded(40).await;
+    test.join(true).await;
+    test.join(true).await;
+    test.settle(3).await;
+    let leader = test.leader().await;
+    let behind = leader % 3 + 1;
+    test.kill(behind).await;
+    let records = test.at(leader).records();
+    for i in 0..150 {
+        test.at(leader).propose(random_id("p"), Actor::Operator, put_person(&format!("p{i}"))).await.expect("commits");
+        let last = records.submit(&mut |sequence| format!("record {sequence}").into_bytes());
+        // One batch each, so that the audit log has to be cut as well.
+        let mut recorded = records.recorded();
+        tokio::time::timeout(SOON, recorded.wait_for(|r| *r >= last)).await.expect("in time").expect("open");
+    }
+    eventually("the logs the lost node would need are gone", || async { test.at(leader).log_starts().0 > 60 && test.at(leader).log_starts().1 > 60 }).await;
+    test.restart(behind).await;
+    let fresh = test.join(false).await;
+    for node in [behind, fresh] {
+        test.at(node).wait_serving(SOON).await.expect("serves");
+        assert!(test.at(node).state().principals.contains_key(&name("p149")));
+        for log in LogName::ALL {
+            let (ours, theirs) = (test.at(node).audit(), test.at(leader).audit());
+            eventually("it holds every leaf", || async { ours.size(log) == theirs.size(log) }).await;
+            let size = ours.size(log);
+            assert_eq!(ours.root_at(log, size).await.expect("computes"), theirs.root_at(log, size).await.expect("computes"));
+        }
+    }
     test.end().await;
 }

@@ -121,6 +121,8 @@ pub(crate) struct Test {
     folder: tempfile::TempDir,
     stopped: BTreeMap<u64, (PathBuf, SocketAddr)>,
     snapshot_after: u64,
+    /// As printed.
+    pub(crate) recovery_key: String,
 }
 
 pub(crate) fn id(text: &str) -> ProposalId {
@@ -147,6 +149,16 @@ pub(crate) fn lock_person(person: &str) -> Command {
     Command::CreateLock { on: domain::lock::LockOn::Principal(name(person)), reason: "test".into(), expires: None }
 }
 
+fn config(dir: &std::path::Path, node: u64, address: SocketAddr, snapshot_after: u64) -> NodeConfig {
+    NodeConfig {
+        data_dir: dir.to_owned(),
+        listen: "127.0.0.1:0".parse().expect("an address"),
+        advertise: address.to_string(),
+        admin_advertise: format!("127.0.0.1:{}", 20_000 + node),
+        snapshot_after,
+    }
+}
+
 /// A node that was just stopped in this process may not have closed its store yet.
 async fn start_again(config: NodeConfig, noting: &Arc<Noting>) -> Cluster {
     let end = Instant::now() + SOON;
@@ -161,14 +173,7 @@ async fn start_again(config: NodeConfig, noting: &Arc<Noting>) -> Cluster {
 
 async fn start(dir: &std::path::Path, node: u64, address: SocketAddr, wires: &Wires, snapshot_after: u64) -> Running {
     let noting = Arc::new(Noting::default());
-    let config = NodeConfig {
-        data_dir: dir.to_owned(),
-        listen: "127.0.0.1:0".parse().expect("an address"),
-        advertise: address.to_string(),
-        admin_advertise: format!("127.0.0.1:{}", 20_000 + node),
-        snapshot_after,
-    };
-    let cluster = start_again(config, &noting).await;
+    let cluster = start_again(config(dir, node, address, snapshot_after), &noting).await;
     wires.0.lock().nodes.insert(node, cluster.local_address());
     Running { cluster, noting, dir: dir.to_owned(), address }
 }
@@ -188,11 +193,21 @@ impl Test {
         let folder = tempfile::tempdir().expect("a folder");
         let wires = Wires::default();
         let dir = folder.path().join("1");
-        join::init_cluster(&dir, &name("root"), &["localhost".into()]).expect("founds");
+        let founded = join::init_cluster(&dir, &name("root"), &["localhost".into()]).expect("founds");
         let address = wires.relay(1).await;
         let running = start(&dir, 1, address, &wires, snapshot_after).await;
         running.cluster.wait_serving(SOON).await.expect("node 1 serves");
-        Test { wires, nodes: BTreeMap::from([(1, running)]), folder, stopped: BTreeMap::new(), snapshot_after }
+        Test { wires, nodes: BTreeMap::from([(1, running)]), folder, stopped: BTreeMap::new(), snapshot_after, recovery_key: founded.recovery_key.printed().to_string() }
+    }
+
+    /// Runs a node whose folder is there already.
+    pub(crate) async fn adopt(dir: &std::path::Path, node: u64) -> Test {
+        let wires = Wires::default();
+        let address = wires.relay(node).await;
+        let running = start(dir, node, address, &wires, limits::SNAPSHOT_AFTER).await;
+        let folder = tempfile::tempdir().expect("a folder");
+        let nodes = BTreeMap::from([(node, running)]);
+        Test { wires, nodes, folder, stopped: BTreeMap::new(), snapshot_after: limits::SNAPSHOT_AFTER, recovery_key: String::new() }
     }
 
     /// Three voters, all serving.
@@ -258,6 +273,16 @@ impl Test {
         let (dir, address) = self.stopped.remove(&node).expect("was stopped");
         let running = start(&dir, node, address, &self.wires, self.snapshot_after).await;
         self.nodes.insert(node, running);
+    }
+
+    /// Of a stopped node.
+    pub(crate) fn folder_of(&self, node: u64) -> PathBuf {
+        self.stopped[&node].0.clone()
+    }
+
+    pub(crate) async fn try_restart(&self, node: u64) -> Result<Cluster, StartError> {
+        let (dir, address) = &self.stopped[&node];
+        Cluster::start(config(dir, node, *address, self.snapshot_after), Arc::new(Noting::default())).await
     }
 
     pub(crate) async fn leader(&self) -> u64 {

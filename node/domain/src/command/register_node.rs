@@ -38,7 +38,7 @@ pub(super) fn apply(step: &mut Step<'_>, asked: Registration, join_token: Option
     let reports_itself = known.is_some() && *step.actor == Actor::Node(asked.node);
     let trusted = *step.actor == Actor::Operator || step.state.members.is_empty() || reports_itself;
     match join_token {
-        Some(lookup) => spend_join_token(step, lookup, asked.node)?,
+        Some(lookup) => spend_join_token(step, lookup, asked.node, known.is_some())?,
         None if trusted => {}
         None => return Err(Rejection::Forbidden { message: "a node joins with a join token".to_owned() }),
     }
@@ -64,13 +64,15 @@ pub(super) fn apply(step: &mut Step<'_>, asked: Registration, join_token: Option
     Ok(step.done())
 }
 
-/// Single use; the node that spent it may repeat itself.
-fn spend_join_token(step: &mut Step<'_>, lookup: Digest, node: NodeId) -> Result<(), Rejection> {
+/// Single use; the node that spent it may repeat itself. Whoever comes with a fresh token is another machine, and does
+/// not get the id of one that is there: two that join at once may have been offered the same.
+fn spend_join_token(step: &mut Step<'_>, lookup: Digest, node: NodeId, taken: bool) -> Result<(), Rejection> {
     let forbidden = |message: &str| Rejection::Forbidden { message: message.to_owned() };
     let mut token = step.state.join_tokens.get(&lookup).cloned().ok_or_else(|| forbidden("the join token is not known, or has expired"))?;
     match token.spent_by {
         Some(other) if other != node => return Err(forbidden("the join token was used by another node")),
         Some(_) => return Ok(()),
+        None if taken => return Err(Rejection::Exists { what: format!("node {node}") }),
         None => {}
     }
     if token.expires <= step.now {
