@@ -7,17 +7,22 @@ use crate::grant::{Grant, GrantSource};
 use crate::id::{LockId, Name};
 use crate::job::Job;
 use crate::lock::LockOn;
-use crate::permission::PermissionSet;
+use crate::operation::Protocol;
+use crate::permission::{Permission, PermissionSet};
 use crate::state::State;
 use crate::target::Target;
 use crate::time::LogTime;
 
 /// Lines of what was dropped that a record carries.
 const DROPPED_MAX: usize = 64;
+/// Permissions of a job description up to which the difference is worked out exactly. Taking a thousand names off a
+/// wildcard takes seconds, and nobody reads the result.
+const EXACT_DIFFERENCE_MAX: usize = 64;
 
 pub(super) struct Effective {
     pub(super) table: Table,
-    pub(super) permissions: PermissionSet,
+    /// What each grant adds.
+    pub(super) sets: Vec<PermissionSet>,
     /// Granted, but beyond the job description.
     pub(super) dropped: Vec<String>,
     /// A lock on a role took something away.
@@ -32,7 +37,7 @@ pub(super) fn of(state: &State, now: LogTime, target: &Target, job: Option<&Job>
     let mut reading = Reading { state, now, locked: None, lock_ends: None, roles: BTreeSet::new() };
     let needed = job.map(|job| reading.with_roles(&job.permissions, &job.roles));
     let mut table = Table::default();
-    let mut permissions = PermissionSet::default();
+    let mut sets = Vec::with_capacity(grants.len());
     let mut dropped = BTreeSet::new();
     for grant in grants {
         let granted = reading.with_roles(&grant.permissions, &grant.roles);
@@ -41,18 +46,27 @@ pub(super) fn of(state: &State, now: LogTime, target: &Target, job: Option<&Job>
             (Some(_), GrantSource::Request(_)) | (None, _) => granted,
             (Some(needed), GrantSource::Baseline | GrantSource::Declared | GrantSource::Review(_)) if needed.covers(&granted) => granted,
             (Some(needed), GrantSource::Baseline | GrantSource::Declared | GrantSource::Review(_)) => {
-                let of_target = granted.minus(needed);
-                dropped.extend(of_target.iter().filter(|p| p.protocol == target.protocol).map(ToString::to_string));
+                dropped.extend(beyond(&granted, needed, target.protocol));
                 granted.intersect(needed)
             }
         };
         for permission in admitted.iter().filter(|p| p.protocol == target.protocol) {
             table.add(grant.id, permission);
         }
-        permissions = if permissions.is_empty() { admitted } else { permissions.union(&admitted) };
+        sets.push(admitted);
     }
     let Reading { locked, lock_ends, roles, .. } = reading;
-    Effective { table, permissions, dropped: dropped.into_iter().take(DROPPED_MAX).collect(), locked, lock_ends, roles }
+    Effective { table, sets, dropped: dropped.into_iter().take(DROPPED_MAX).collect(), locked, lock_ends, roles }
+}
+
+/// What was granted and is not needed, in words.
+fn beyond(granted: &PermissionSet, needed: &PermissionSet, protocol: Protocol) -> Vec<String> {
+    let of_target = |set: &PermissionSet, words: &dyn Fn(&Permission) -> String| set.iter().filter(|p| p.protocol == protocol).map(words).collect();
+    if needed.iter().count() <= EXACT_DIFFERENCE_MAX {
+        return of_target(&granted.minus(needed), &ToString::to_string);
+    }
+    let outside: PermissionSet = PermissionSet::new(granted.iter().filter(|p| !needed.covers(&PermissionSet::new([(*p).clone()]))).cloned());
+    of_target(&outside, &|p| format!("part of {p}"))
 }
 
 struct Reading<'a> {

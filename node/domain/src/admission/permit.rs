@@ -22,7 +22,7 @@ pub struct Permit {
     admitted_at: Index,
     decision_version: Index,
     valid_until: Option<LogTime>,
-    permissions: PermissionSet,
+    sets: Vec<PermissionSet>,
     table: Table,
     strict: bool,
     writes: bool,
@@ -54,7 +54,7 @@ impl Permit {
             decision_version: decision_version(state, attempt),
             valid_until,
             writes: writes(&effective.table),
-            permissions: effective.permissions,
+            sets: effective.sets,
             table: effective.table,
             strict: grants.iter().any(|grant| grant.strict),
             job_version: job.map(|job| job.version),
@@ -84,9 +84,9 @@ impl Permit {
         &self.attempt.target
     }
 
-    /// All that is permitted, by all grants together.
-    pub fn permissions(&self) -> &PermissionSet {
-        &self.permissions
+    /// All that is permitted, by all grants together. Worked out on demand; verdicts do not need it.
+    pub fn permissions(&self) -> PermissionSet {
+        PermissionSet::new(self.sets.iter().flat_map(PermissionSet::iter).cloned())
     }
 
     /// The grants it was made from.

@@ -294,3 +294,18 @@ fn many_permissions_are_found_by_name() {
     assert!(p.grants().contains(&grant));
     assert!(p.covers(&operation("postgres:select on app.private.table7").accesses[0]).is_none());
 }
+
+/// A wide grant over a job that names every table: admitted at once, and what was dropped is told in short.
+#[test]
+fn a_wide_grant_is_cut_to_a_long_job() {
+    let mut w = World::new();
+    let many: Vec<String> = (0..1000).map(|n| format!("postgres:select on app.public.table{n}")).collect();
+    w.done(by("ana"), job_command("reports", &many.join("\n")));
+    w.done(by("ana"), agent_command("bot2", "cora", Some("reports"), true));
+    w.grant(by("ana"), grant_command("bot2", "orders", "postgres:* on *.*.*"));
+    let admission = w.admit("bot2", "orders");
+    assert_eq!(admission.outcome, Outcome::Modified { dropped: vec!["part of postgres:* on *.*.*".to_owned()] });
+    let p = admission.permit.expect("admitted");
+    assert!(p.covers(&operation("postgres:select on app.public.table999").accesses[0]).is_some());
+    assert_eq!(p.permissions(), crate::fixture::perms(&many.join("\n")));
+}
