@@ -8,6 +8,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use bytes::Bytes;
 use data_encoding::BASE32_NOPAD;
 use domain::command::{Actor, Command, FEATURE_LEVEL_MAX, Rejection, Reply};
+use domain::audit::checkpoint::{Origin, VerifierKey};
 use domain::id::{Digest, Name, NodeId, ProposalId};
 use domain::member::{MemberRole, Serving};
 use rustls_pki_types::CertificateDer;
@@ -15,7 +16,7 @@ use rustls_pki_types::pem::PemObject;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use crate::home::{self, Founding, HomeError, NewHome};
+use crate::home::{self, Founding, Home, HomeError, NewHome};
 use crate::node::Node;
 use crate::peer_transport::{Channel, PeerError, quic};
 use crate::pki::{self, Authority, Identity, Issued, PkiError, Subject};
@@ -51,6 +52,8 @@ pub struct Founded {
     pub admin: Issued,
     /// What that administrator's client trusts: the authority of the nodes.
     pub admin_trust_pem: String,
+    /// What auditors pin: the key of the cluster's first checkpoints, as a C2SP verifier key.
+    pub genesis: String,
 }
 
 /// Makes the data folder of a cluster's first node. Nothing runs yet: starting the node founds the cluster.
@@ -62,7 +65,9 @@ pub fn init_cluster(dir: &Path, first_admin: &Name, hosts: &[String]) -> Result<
     let recovery_key = RecoveryKey::generate()?;
     let founding = Founding { recovery_public: recovery_key.public()?, first_admin: first_admin.clone() };
     let admin = write_founder(dir, &cluster, incarnation, &founding, hosts)?;
-    Ok(Founded { cluster, recovery_key, admin: admin.0, admin_trust_pem: admin.1 })
+    let origin = Origin { cluster: cluster.clone(), incarnation, log: String::new() };
+    let genesis = VerifierKey { name: origin.signer(NodeId(1)), key: Home::open(dir)?.checkpoint_public() }.to_string();
+    Ok(Founded { cluster, recovery_key, admin: admin.0, admin_trust_pem: admin.1, genesis })
 }
 
 /// The folder of the node that starts an incarnation: fresh authorities, a fresh node 1. The key-encryption key is

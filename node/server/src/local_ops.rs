@@ -83,6 +83,7 @@ impl LocalOps for OnThisMachine {
         write_admin(&folder, &founded.admin, &founded.admin_trust_pem)?;
         writeln!(out, "cluster {} is ready to start", founded.cluster)?;
         writeln!(out, "recovery key, shown this once; keep it offline: {}", founded.recovery_key.printed().as_str())?;
+        writeln!(out, "genesis, for whoever verifies the audit log: {}", founded.genesis)?;
         say_how_to_connect(out, &config, &folder, &admin)
     }
 
