@@ -30,6 +30,7 @@ pub struct LocalAuthority {
     applied: watch::Sender<Index>,
     serving: watch::Sender<bool>,
     may_forward: AtomicBool,
+    confirming: AtomicBool,
     records: Mutex<Vec<Vec<u8>>>,
     recorded: watch::Sender<Recorded>,
     committing: AtomicBool,
@@ -53,6 +54,7 @@ impl LocalAuthority {
             applied: watch::Sender::new(Index(0)),
             serving: watch::Sender::new(true),
             may_forward: AtomicBool::new(true),
+            confirming: AtomicBool::new(true),
             records: Mutex::new(Vec::new()),
             recorded: watch::Sender::new(Recorded::default()),
             committing: AtomicBool::new(true),
@@ -100,6 +102,11 @@ impl LocalAuthority {
     pub fn set_serving(&self, on: bool) {
         self.may_forward.store(on, Ordering::SeqCst);
         self.serving.send_replace(on);
+    }
+
+    /// Whether a quorum answers when it is asked to confirm.
+    pub fn set_confirming(&self, on: bool) {
+        self.confirming.store(on, Ordering::SeqCst);
     }
 
     /// Lets log time pass.
@@ -170,7 +177,7 @@ impl Authority for Local {
     }
 
     fn confirm(&self) -> BoxFuture<'_, Result<Index, Unavailable>> {
-        Box::pin(async { if self.may_forward() { Ok(self.state().applied) } else { Err(Unavailable("no lease".to_owned())) } })
+        Box::pin(async { if self.may_forward() && self.confirming.load(Ordering::SeqCst) { Ok(self.state().applied) } else { Err(Unavailable("no lease".to_owned())) } })
     }
 
     fn propose(&self, id: ProposalId, actor: Actor, command: Command) -> BoxFuture<'_, Result<Reply, ProposeError>> {

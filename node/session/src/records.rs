@@ -148,13 +148,25 @@ pub(crate) struct Basis<'a> {
     pub(crate) state: Index,
     pub(crate) accesses: &'a Accesses,
     pub(crate) grants: &'a [GrantId],
+    /// Random, one a session, known to nobody else.
+    pub(crate) salt_key: &'a [u8; 16],
+}
+
+impl Basis<'_> {
+    /// One statement's salt. Derived one way, so that a salt on record tells nothing of the others, and drawing from
+    /// the system once a session is enough.
+    fn salt(&self, operation: u64) -> [u8; 16] {
+        let mut salt = [0; 16];
+        salt.copy_from_slice(&record::salted_hash(self.salt_key, &operation.to_be_bytes()).0[..16]);
+        salt
+    }
 }
 
 /// An operation, before its effect. A statement too long for the record goes before it, in parts.
 pub(crate) fn intent(parts: &Parts, basis: &Basis<'_>, judged: &Judged, tried: Tried<'_>, verdict: IntentVerdict<'_>) -> u64 {
     let session = basis.live.id;
     let is_long = tried.statement.len() > STATEMENT_INLINE_MAX;
-    let salt: [u8; 16] = if is_long || !tried.parameters.is_empty() { identity::random::bytes() } else { [0; 16] };
+    let salt = if is_long || !tried.parameters.is_empty() { basis.salt(judged.id.sequence) } else { [0; 16] };
     let parameters = (!tried.parameters.is_empty()).then(|| record::salted_hash(&salt, tried.parameters));
     if is_long {
         for (index, part) in tried.statement.chunks(STATEMENT_PART_MAX).enumerate() {

@@ -97,6 +97,7 @@ pub struct Road {
     state: Arc<State>,
     hold: Duration,
     sequence: u64,
+    salt_key: [u8; 16],
     /// Operations allowed before, good for `permit` only.
     allowed: VecDeque<Allowed>,
     /// Judged and queued in `outward`, not written: judged again if the permit changes.
@@ -129,6 +130,7 @@ impl Road {
             state,
             hold,
             sequence: 0,
+            salt_key: identity::random::bytes(),
             allowed: VecDeque::new(),
             unforwarded: VecDeque::new(),
             parts,
@@ -315,7 +317,7 @@ impl Road {
 
     fn record_intent(&mut self, judged: &Judged, tried: Tried<'_>, verdict: IntentVerdict<'_>) -> u64 {
         meters().records.increment(1);
-        let basis = Basis { live: &self.live, permit: &self.permit, state: self.state.applied, accesses: &judged.rendered, grants: &judged.grants };
+        let basis = Basis { live: &self.live, permit: &self.permit, state: self.state.applied, accesses: &judged.rendered, grants: &judged.grants, salt_key: &self.salt_key };
         records::intent(&self.parts, &basis, judged, tried, verdict)
     }
 

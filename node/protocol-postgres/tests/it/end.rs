@@ -27,7 +27,7 @@ async fn revoking_ends_the_session_and_cancels_what_it_runs() {
     let grant = world.grant(SLEEP);
     let client = world.client().await;
     let idle = world.client().await;
-    let running = tokio::spawn(async move { client.query("select pg_sleep(60)", &[]).await });
+    let running = tokio::spawn(async move { client.simple_query("select pg_sleep(60)").await });
     world.until("it runs at the server", || (world.running("pg_sleep") == 1).then_some(())).await;
 
     let reply = world.apply(Command::RevokeGrant { grant, reason: "enough".into() });
@@ -109,7 +109,7 @@ async fn a_client_cancels_its_statement_with_the_gateways_key() {
     let client = world.client().await;
     let cancel = client.cancel_token();
     let running = tokio::spawn(async move {
-        let outcome = client.query("select pg_sleep(60)", &[]).await;
+        let outcome = client.simple_query("select pg_sleep(60)").await;
         (client, outcome)
     });
     world.until("it runs at the server", || (world.running("pg_sleep") == 1).then_some(())).await;
@@ -124,11 +124,67 @@ async fn a_draining_node_lets_statements_finish() {
     let world = World::with(SLEEP).await;
     let client = world.client().await;
     let idle = world.client().await;
-    let running = tokio::spawn(async move { client.query("select pg_sleep(0.7)", &[]).await });
+    let running = tokio::spawn(async move { client.simple_query("select pg_sleep(0.7)").await });
     world.until("it runs at the server", || (world.running("pg_sleep") == 1).then_some(())).await;
     world.parts.drain(Duration::from_secs(10)).await;
     running.await.expect("does not panic").expect("finished");
     assert!(idle.query("select 1", &[]).await.is_err(), "told to go");
     assert!(world.registry.is_empty());
     assert!(world.connect().await.is_err(), "nobody listens any more");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_a_strict_grant_every_operation_asks_the_quorum() {
+    let world = World::with("postgres:select on postgres.public.nothing").await;
+    world.grant_strict(READ);
+    let client = world.client().await;
+    client.simple_query("select id from orders").await.expect("confirmed");
+    client.query("select id from orders where id = $1", &[&1i32]).await.expect("by either protocol");
+    world.authority.set_confirming(false);
+    let error = client.simple_query("select id from orders").await.expect_err("no quorum");
+    assert_eq!(World::sqlstate(&error), "57014");
+    world.authority.set_confirming(true);
+    client.simple_query("select id from orders").await.expect("the session goes on");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_expires_ends_the_sessions_it_opened() {
+    let world = World::with(READ).await;
+    let token = world.issue_token(Duration::from_secs(60));
+    let mut config: tokio_postgres::Config = world.url().parse().expect("a url");
+    let (client, connection) = config.password(token).connect(tokio_postgres::NoTls).await.expect("admitted");
+    tokio::spawn(connection);
+    client.simple_query("select id from orders").await.expect("granted");
+    world.authority.pass(Duration::from_secs(61));
+    world.until("it is gone", || world.registry.is_empty().then_some(())).await;
+    assert!(client.simple_query("select id from orders").await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_lease_ends_open_transactions_and_freezes_the_rest() {
+    let world = World::with("postgres:select,insert on postgres.public.orders").await;
+    let (open, idle) = (world.client().await, world.client().await);
+    open.batch_execute("begin; insert into orders values (50, 'fifty')").await.expect("granted");
+    idle.simple_query("select id from orders").await.expect("granted");
+    world.authority.set_serving(false);
+    world.until("the open transaction is gone", || (world.registry.len() == 1).then_some(())).await;
+    assert!(open.simple_query("commit").await.is_err());
+    world.authority.set_serving(true);
+    idle.simple_query("select id from orders").await.expect("thawed");
+    assert_eq!(world.count("orders where id = 50"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cancel_requests_for_other_nodes_are_passed_on() {
+    let world = World::with(READ).await;
+    let mut stream = tokio::net::TcpStream::connect(world.address).await.expect("accepted");
+    let pid: u32 = 3 << session::protocol::CANCEL_NUMBER_BITS | 77;
+    let mut packet = Vec::new();
+    packet.extend_from_slice(&16u32.to_be_bytes());
+    packet.extend_from_slice(&80_877_102u32.to_be_bytes());
+    packet.extend_from_slice(&pid.to_be_bytes());
+    packet.extend_from_slice(&[1, 2, 3, 4]);
+    tokio::io::AsyncWriteExt::write_all(&mut stream, &packet).await.expect("sent");
+    let key = world.until("it was passed on", || world.authority.cancels_elsewhere().first().cloned()).await;
+    assert_eq!((key.node.0, key.number, key.secret), (3, 77, vec![1, 2, 3, 4]));
 }

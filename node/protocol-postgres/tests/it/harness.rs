@@ -162,6 +162,20 @@ impl World {
     }
 
     pub(crate) fn grant_until(&self, permissions: &str, expires: Option<LogTime>) -> GrantId {
+        self.issue(permissions, expires, false)
+    }
+
+    pub(crate) fn grant_strict(&self, permissions: &str) -> GrantId {
+        self.issue(permissions, None, true)
+    }
+
+    /// A further token of `loop-1` that lives this long.
+    pub(crate) fn issue_token(&self, lives: Duration) -> String {
+        let expires = session::authority::Authority::now(&self.authority).after(lives);
+        issue_token(&self.authority, Some(expires))
+    }
+
+    fn issue(&self, permissions: &str, expires: Option<LogTime>, strict: bool) -> GrantId {
         let permissions: PermissionSet = permissions.parse().expect("permissions");
         let reply = self.authority.apply(
             admin(),
@@ -174,7 +188,7 @@ impl World {
                 valid_from: None,
                 expires,
                 review_due: None,
-                strict: false,
+                strict,
                 source: GrantSource::Baseline,
             },
         );
@@ -306,9 +320,16 @@ fn found(authority: &Local, address: &str, hold: Duration) -> String {
             expect: Expect::Any,
         },
     );
+    issue_token(authority, None)
+}
+
+fn issue_token(authority: &Local, expires: Option<LogTime>) -> String {
     let token = identity::token::generate(identity::token::Purpose::Gateway);
+    // One salt per agent, as SCRAM needs it.
     let scram = identity::scram::verifier::create_default(&token, [9; 16]);
     let lookup = identity::token::lookup(&token);
-    done(admin(), Command::IssueToken { principal: name("loop-1"), usage: TokenUse::Gateway, lookup, scram, label: "test".into(), expires: None });
+    let command = Command::IssueToken { principal: name("loop-1"), usage: TokenUse::Gateway, lookup, scram, label: "test".into(), expires };
+    let reply = authority.apply(admin(), command);
+    assert!(matches!(reply, Reply::Token(_)), "{reply:?}");
     token.expose_str().expect("printable").to_owned()
 }

@@ -1,0 +1,4 @@
+//! The road with the simplest protocol there is: lines.
+
+mod lines;
+mod road;

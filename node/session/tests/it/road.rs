@@ -1,0 +1,266 @@
+//! Stages, gate, registry and relay, with a target that shows every byte it was sent.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use domain::command::{Actor, Command, Expect, Reply};
+use domain::credential::Sealed;
+use domain::grant::{GrantSource, TargetSelector};
+use domain::id::{GrantId, Name, NodeId};
+use domain::operation::Protocol;
+use domain::principal::PrincipalKind;
+use domain::target::UpstreamTls;
+use domain::time::LogTime;
+use parking_lot::Mutex;
+use session::authority::Authority;
+use session::local::{Local, LocalAuthority};
+use session::registry::Registry;
+use session::stage::Parts;
+use session::tasks::Tasks;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::lines::Lines;
+
+/// What a target does with what it gets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    Echoes,
+    /// Takes connections and reads nothing.
+    Deaf,
+}
+
+struct World {
+    authority: Local,
+    registry: Arc<Registry>,
+    parts: Arc<Parts>,
+    address: std::net::SocketAddr,
+    grant: GrantId,
+    /// All bytes that reached the target.
+    seen: Arc<Mutex<Vec<u8>>>,
+}
+
+fn name(text: &str) -> Name {
+    text.parse().expect("a name")
+}
+
+impl World {
+    async fn new(manner: Manner) -> World {
+        let target = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let at = target.local_addr().expect("bound").to_string();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        tokio::spawn(serve(target, manner, seen.clone()));
+        let authority = Local(LocalAuthority::new(NodeId(1), LogTime(1_700_000_000_000), |_| None));
+        let grant = found(&authority, at);
+        let registry = Registry::new();
+        let parts = Parts::new(Arc::new(authority.clone()), registry.clone(), Tasks::new());
+        let listener = session::listener::bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+        let address = listener.local_addr().expect("bound");
+        session::listener::serve(listener, Arc::new(Lines), parts.clone());
+        World { authority, registry, parts, address, grant, seen }
+    }
+
+    async fn client(&self) -> BufReader<TcpStream> {
+        let mut client = BufReader::new(TcpStream::connect(self.address).await.expect("accepted"));
+        client.write_all(b"loop-1\n").await.expect("sent");
+        assert_eq!(line(&mut client).await, "welcome");
+        client
+    }
+
+    async fn enforce(&self) -> session::registry::EnforceReport {
+        let state = self.authority.state();
+        self.registry.enforce(&state, Authority::now(&self.authority), state.applied).await
+    }
+}
+
+async fn line(client: &mut BufReader<TcpStream>) -> String {
+    let mut line = String::new();
+    let read = tokio::time::timeout(Duration::from_secs(10), client.read_line(&mut line)).await;
+    read.expect("in time").expect("readable");
+    line.trim().to_owned()
+}
+
+async fn until(what: &str, mut there: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !there() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn serve(target: TcpListener, manner: Manner, seen: Arc<Mutex<Vec<u8>>>) {
+    let mut kept = Vec::new();
+    while let Ok((mut stream, _)) = target.accept().await {
+        if manner == Manner::Deaf {
+            kept.push(stream);
+            continue;
+        }
+        let seen = seen.clone();
+        tokio::spawn(async move {
+            let mut chunk = [0; 4096];
+            while let Ok(count @ 1..) = stream.read(&mut chunk).await {
+                seen.lock().extend_from_slice(&chunk[..count]);
+                if stream.write_all(&chunk[..count]).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+fn found(authority: &Local, address: String) -> GrantId {
+    let admin = || Actor::Principal(name("ada"));
+    let done = |actor: Actor, command: Command| {
+        let reply = authority.apply(actor, command);
+        assert!(!matches!(reply, Reply::Rejected(_)), "{reply:?}");
+        reply
+    };
+    let all: domain::permission::PermissionSet = "postgres:* on *.*.*".parse().expect("permissions");
+    done(Actor::Operator, Command::FoundCluster { id: "test".into(), incarnation: 1, recovery_key: [1; 32], first_admin: name("ada") });
+    let person = PrincipalKind::Person { email: None, certificate: None };
+    done(admin(), Command::PutPrincipal { name: name("olga"), kind: person, active: true, labels: Default::default(), expect: Expect::Any });
+    let job = Command::PutJob {
+        name: name("orders"),
+        purpose: "keeps orders".into(),
+        owner: name("olga"),
+        backup_owner: None,
+        permissions: all,
+        roles: Default::default(),
+        data_classes: Default::default(),
+        environments: Default::default(),
+        expires: None,
+        expect: Expect::Any,
+    };
+    done(admin(), job);
+    let agent = PrincipalKind::Agent { owner: name("olga"), backup_owner: None, job: Some(name("orders")) };
+    done(admin(), Command::PutPrincipal { name: name("loop-1"), kind: agent, active: true, labels: Default::default(), expect: Expect::Any });
+    let sealed = Sealed { key_id: 1, wrapped_key: vec![1; 40], nonce: [0; 12], ciphertext: vec![1; 32] };
+    done(admin(), Command::PutCredential { name: name("login"), username: "x".into(), sealed, expect: Expect::Any });
+    let target = Command::PutTarget {
+        name: name("shop"),
+        protocol: Protocol::Postgres,
+        address,
+        tls: UpstreamTls::Off,
+        credential: name("login"),
+        default_database: "db".into(),
+        hold: Duration::from_secs(1),
+        request_expiry: Duration::from_secs(60),
+        approvals_needed: 1,
+        owner: None,
+        labels: Default::default(),
+        weak_cancel: false,
+        expect: Expect::Any,
+    };
+    done(admin(), target);
+    let grant = Command::IssueGrant {
+        name: None,
+        principal: name("loop-1"),
+        target: TargetSelector::Name(name("shop")),
+        permissions: "postgres:insert on db.public.orders".parse().expect("permissions"),
+        roles: Default::default(),
+        valid_from: None,
+        expires: None,
+        review_due: None,
+        strict: false,
+        source: GrantSource::Baseline,
+    };
+    match done(admin(), grant) {
+        Reply::Grant(id) => id,
+        other => panic!("no grant: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn no_byte_reaches_the_target_before_its_record_is_committed() {
+    let world = World::new(Manner::Echoes).await;
+    let mut client = world.client().await;
+    client.write_all(b"orders 1\nsecrets 2\n").await.expect("sent");
+    assert_eq!(line(&mut client).await, "no", "what waits for nothing may overtake");
+    assert_eq!(line(&mut client).await, "orders 1");
+    world.authority.set_committing(false);
+    let begun = Instant::now();
+    client.write_all(b"orders 3\n").await.expect("sent");
+    assert_eq!(line(&mut client).await, "not done");
+    assert!(begun.elapsed() < Duration::from_secs(3));
+    assert_eq!(world.seen.lock().as_slice(), b"orders 1\n");
+    world.authority.set_committing(true);
+    client.write_all(b"orders 4\n").await.expect("sent");
+    assert_eq!(line(&mut client).await, "orders 4");
+}
+
+#[tokio::test]
+async fn a_revocation_resets_a_target_that_does_not_read() {
+    let world = World::new(Manner::Deaf).await;
+    let mut client = world.client().await;
+    // More than the kernel takes from us without the target reading.
+    let long = format!("orders {}\n", "x".repeat(60_000));
+    for _ in 0..120 {
+        match tokio::time::timeout(Duration::from_millis(100), client.write_all(long.as_bytes())).await {
+            Ok(sent) => sent.expect("sent"),
+            Err(_full) => break,
+        }
+    }
+    let reply = world.authority.apply(Actor::Principal(name("ada")), Command::RevokeGrant { grant: world.grant, reason: "enough".into() });
+    assert!(matches!(reply, Reply::Done { .. }));
+    let begun = Instant::now();
+    let report = world.enforce().await;
+    assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+    assert_eq!(report.session_count(), 1);
+    until("the session is gone", || world.registry.is_empty()).await;
+}
+
+#[tokio::test]
+async fn sessions_that_register_while_a_revocation_is_enforced_do_not_live() {
+    let world = World::new(Manner::Echoes).await;
+    let mut clients = Vec::new();
+    for _ in 0..50 {
+        clients.push(tokio::spawn(TcpStream::connect(world.address)));
+    }
+    let mut streams = Vec::new();
+    for client in clients {
+        let mut stream = client.await.expect("does not panic").expect("accepted");
+        stream.write_all(b"loop-1\n").await.expect("sent");
+        streams.push(stream);
+    }
+    world.authority.apply(Actor::Principal(name("ada")), Command::RevokeGrant { grant: world.grant, reason: "enough".into() });
+    world.enforce().await;
+    for stream in &mut streams {
+        let _ = stream.write_all(b"orders 1\n").await;
+    }
+    until("nobody is left", || world.registry.is_empty()).await;
+    assert!(world.seen.lock().is_empty(), "nothing was forwarded after the revocation was enforced");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_thousand_idle_strangers_do_not_stop_a_newcomer() {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, raised).expect("up to the hard limit");
+    let strangers_max = limit.maximum.map_or(5_000, |max| (max.saturating_sub(500) / 2).min(5_000));
+    let world = World::new(Manner::Echoes).await;
+    let mut strangers = Vec::new();
+    for _ in 0..strangers_max {
+        strangers.push(TcpStream::connect(world.address).await.expect("accepted"));
+    }
+    until("all are in", || world.parts.handshakes.len() as u64 == strangers_max).await;
+    let begun = Instant::now();
+    let mut client = world.client().await;
+    client.write_all(b"orders 1\n").await.expect("sent");
+    assert_eq!(line(&mut client).await, "orders 1");
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    drop(strangers);
+    until("all strangers are gone", || world.parts.handshakes.is_empty()).await;
+}
+
+#[tokio::test]
+async fn who_has_no_grant_is_told_and_not_dialled_for() {
+    let world = World::new(Manner::Echoes).await;
+    let mut stranger = BufReader::new(TcpStream::connect(world.address).await.expect("accepted"));
+    stranger.write_all(b"nobody\n").await.expect("sent");
+    assert!(line(&mut stranger).await.starts_with("refused:"));
+    assert!(world.registry.is_empty());
+    world.authority.set_serving(false);
+    let mut client = BufReader::new(TcpStream::connect(world.address).await.expect("accepted"));
+    client.write_all(b"loop-1\n").await.expect("sent");
+    assert!(line(&mut client).await.starts_with("refused:"), "no lease, no admission");
+}
