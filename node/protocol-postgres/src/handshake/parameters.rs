@@ -123,6 +123,7 @@ impl Opening {
             }
             "client_encoding" if is_utf8(&value) => Ok(()),
             "standard_conforming_strings" if is_on(&value) => Ok(()),
+            "backslash_quote" if value.eq_ignore_ascii_case("safe_encoding") => Ok(()),
             known if SETTINGS.contains(&known) => {
                 self.settings.insert(name, value);
                 Ok(())

@@ -342,6 +342,32 @@ async fn tls_from_the_first_byte_needs_the_protocol_name() {
     }
 }
 
+/// Both our legs against each other: SCRAM bound to the certificate, 3.2, TLS asked for and from the first byte.
+#[tokio::test]
+async fn a_gateway_behind_a_gateway() {
+    use crate::upstream::{Address, Login, UpstreamError, check};
+    use domain::target::UpstreamTls;
+    let mut served = serve(Auth::Scram, true).await;
+    let roots_pem = std::fs::read_to_string(served.roots.path()).expect("PEM");
+    for (direct_tls, database, version) in [(true, "shop", ProtocolVersion::V3_2), (false, "shop/orders", ProtocolVersion::V3_0)] {
+        let address = Address {
+            address: served.address.to_string(),
+            tls: UpstreamTls::VerifyFull { roots_pem: roots_pem.clone(), server_name: Some("localhost".into()) },
+            direct_tls,
+            user_timeout: std::time::Duration::from_millis(1500),
+        };
+        let (password, settings) = (Secret::from(served.token.as_str()), BTreeMap::new());
+        let login = Login { username: "billing-loop", password: &password, database, application: "", settings: &settings, read_only: true, version };
+        let parameters = check(&address, &login).await.expect("let in");
+        assert_eq!(parameters.get("server_version").map(String::as_str), Some("15.0"));
+        assert_eq!(served.outcomes.recv().await, Some("identified"));
+        let wrong = Login { password: &Secret::from("guess"), ..login };
+        let error = check(&address, &wrong).await.expect_err("turned away");
+        assert!(matches!(&error, UpstreamError::Refused { sqlstate, .. } if sqlstate == "28P01"), "{error}");
+        assert_eq!(served.outcomes.recv().await, Some("wrong-secret"));
+    }
+}
+
 #[tokio::test]
 async fn idle_strangers_keep_nobody_out() {
     let served = serve(Auth::Scram, true).await;
