@@ -83,6 +83,8 @@ pub struct Session {
     /// Bytes still to come of a message too long to be judged, and its tag.
     swallowing: Option<(u8, usize)>,
     parting: bool,
+    /// The server ended the session and said so.
+    fatal_shown: bool,
     opening: Option<Bytes>,
 }
 
@@ -111,6 +113,7 @@ impl Session {
             quiet_since: 0,
             swallowing: None,
             parting: false,
+            fatal_shown: false,
             opening: Some(opening.greeting),
         }
     }
@@ -227,6 +230,13 @@ impl Machine for Session {
             road.end(End::Client);
         } else if !self.parting {
             self.part(road);
+        }
+    }
+
+    fn on_upstream_lost(&mut self, road: &mut Road) {
+        // Where the server has said why, that is said; a session that only reads has nothing that could be lost.
+        if self.pipeline.has_running() && !self.fatal_shown && !self.read_only_session {
+            self.farewell(&Refusal::OutcomeUnknown, road);
         }
     }
 

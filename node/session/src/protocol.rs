@@ -161,6 +161,8 @@ pub trait Machine: Send {
     fn on_not_forwarded(&mut self, refusal: &Refusal, road: &mut Road) -> bool;
     /// The client's stream ended.
     fn on_client_end(&mut self, road: &mut Road);
+    /// The target is gone. What runs there may or may not have happened: the client is told, if it was not yet.
+    fn on_upstream_lost(&mut self, road: &mut Road);
     /// The session is over: the last words, put into `road.homeward`, which ends with a whole message.
     fn farewell(&mut self, refusal: &Refusal, road: &mut Road);
     /// Operations without an outcome get one: unknown. Called once, last.

@@ -401,7 +401,9 @@ impl Relay {
             }
             End::Client => {}
             End::Upstream => {
-                self.road.homeward.cut(through);
+                if self.road.homeward.cut(through) {
+                    self.machine.on_upstream_lost(&mut self.road);
+                }
                 self.say(through).await;
             }
             End::Policy(refusal) | End::Us(refusal) => {

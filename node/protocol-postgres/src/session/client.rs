@@ -201,7 +201,7 @@ impl Session {
 
     fn parse(&mut self, name: &str, text: &str, frame: &Frame, road: &mut Road) {
         if Self::is_reserved(name) {
-            return self.refuse_extended(&crate::refusal::error(&reserved()), road);
+            return self.broken(RESERVED, road);
         }
         let text_at = HEADER_SIZE + name.len() + 1;
         let prepared = Prepared { text: own(&frame.bytes, text_at, text.len()), by_sql: false };
@@ -213,7 +213,7 @@ impl Session {
 
     fn bind(&mut self, portal: &str, statement: &str, frame: &Frame, road: &mut Road) {
         if Self::is_reserved(portal) || Self::is_reserved(statement) {
-            return self.refuse_extended(&crate::refusal::error(&reserved()), road);
+            return self.broken(RESERVED, road);
         }
         let source = self.names.statement(statement.as_bytes()).map_or(Source::Unknown, |prepared| Source::Statement(prepared.clone()));
         let parameters_at = HEADER_SIZE + portal.len() + 1 + statement.len() + 1;
@@ -239,7 +239,7 @@ impl Session {
     /// Decided here, not at Parse: by what the name stands for now, with the values it was bound to (THREATS 25).
     fn execute(&mut self, name: &str, frame: &Frame, road: &mut Road) -> Flow {
         if Self::is_reserved(name) {
-            self.refuse_extended(&crate::refusal::error(&reserved()), road);
+            self.broken(RESERVED, road);
             return Flow::Done;
         }
         if !self.meaning_is_settled(road) {
@@ -303,14 +303,13 @@ impl Session {
     }
 }
 
+/// Said to a client that uses the gateway's own names.
+const RESERVED: &str = "names that begin with \"assize:\" are the gateway's own";
+
 /// What cannot be told needs everything.
 fn widest(tag: &str) -> Operation {
     let accesses = Verb::of(Protocol::Postgres).iter().map(|verb| Access { protocol: Protocol::Postgres, verb: *verb, resource: Resource::new(["*", "*", "*"]) });
     Operation { tag: tag.into(), accesses: accesses.collect(), effect: Effect::Lasting }
-}
-
-fn reserved() -> Refusal {
-    Refusal::Protocol { message: "names that begin with \"assize:\" are the gateway's own".to_owned() }
 }
 
 /// A part of a message that is kept beyond it: copied, so that it does not keep the whole read buffer alive.

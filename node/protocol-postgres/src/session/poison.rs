@@ -9,8 +9,8 @@ use super::pipeline::Expect;
 use crate::codec::fields::Response;
 use crate::codec::{Backend, Frontend, TransactionStatus};
 
-/// No portal has this name: Bind refuses none, but no client that wanted its Execute to work would use it, and the
-/// gateway closes its eyes to none that does: the name is refused in [`Session::is_reserved`].
+/// No portal has this name: a client that uses one of the gateway's names ends its session, see
+/// [`Session::is_reserved`].
 pub(super) const NO_PORTAL: &str = "assize: refused";
 /// No SQL begins like this.
 const NO_SQL: &str = "assize: refused";

@@ -143,6 +143,7 @@ impl Session {
         let code = fields.sqlstate().unwrap_or("XX000").to_owned();
         if fields.is_fatal() {
             // The server ends the session; its stream ends next.
+            self.fatal_shown = true;
             return self.show(bytes, road);
         }
         match self.pipeline.front() {

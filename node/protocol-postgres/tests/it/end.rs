@@ -188,3 +188,15 @@ async fn cancel_requests_for_other_nodes_are_passed_on() {
     let key = world.until("it was passed on", || world.authority.cancels_elsewhere().first().cloned()).await;
     assert_eq!((key.node.0, key.number, key.secret), (3, 77, vec![1, 2, 3, 4]));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_that_is_lost_in_mid_statement_leaves_the_outcome_unknown() {
+    let world = World::with(&format!("{SLEEP}\npostgres:update on postgres.public.orders")).await;
+    let client = world.client().await;
+    let running = tokio::spawn(async move { client.simple_query("update orders set note = 'x' where pg_sleep(60) is null").await });
+    world.until("it runs at the server", || (world.running("pg_sleep") == 1).then_some(())).await;
+    world.server.crash();
+    let error = running.await.expect("does not panic").expect_err("lost");
+    // The server says 57P02 when it goes down in a hurry; when it says nothing, the gateway says 08007.
+    assert!(["08007", "57P02"].contains(&World::sqlstate(&error).as_str()), "{error:?}");
+}

@@ -90,6 +90,11 @@ impl Server {
         run_psql(&format!("postgres://postgres@127.0.0.1:{}/postgres", self.port), "", &["-c", sql])
     }
 
+    /// Goes down at once.
+    pub(crate) fn crash(&self) {
+        let _ = Process::new("kill").args(["-QUIT", &self.child.id().to_string()]).status();
+    }
+
     /// What the server logged of statements it was sent.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self._folder.path().join("log")).unwrap_or_default()

@@ -122,6 +122,10 @@ impl Machine for Session {
         road.end(End::Client);
     }
 
+    fn on_upstream_lost(&mut self, road: &mut Road) {
+        road.homeward.push(b"lost\n", 0);
+    }
+
     fn farewell(&mut self, refusal: &Refusal, road: &mut Road) {
         road.homeward.push(format!("over: {refusal}\n").as_bytes(), 0);
     }
