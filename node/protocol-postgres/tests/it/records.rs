@@ -73,7 +73,7 @@ async fn without_a_lease_nothing_is_forwarded() {
     assert!(begun.elapsed() < Duration::from_secs(3));
     assert_eq!(World::sqlstate(&error), "57014");
     assert_eq!(world.count("orders"), 2);
-    let error = world.connect().await.err().expect("nobody is admitted");
+    let error = world.connect().await.expect_err("nobody is admitted");
     assert_eq!(World::sqlstate(&error), "57P03");
     world.authority.set_serving(true);
     client.batch_execute("delete from orders where id = 1").await.expect("the session goes on");
