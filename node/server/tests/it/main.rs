@@ -1,0 +1,3 @@
+//! What holds for the house as a whole.
+
+mod house;
