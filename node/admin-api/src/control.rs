@@ -125,6 +125,9 @@ pub struct JoinTokenMade {
     pub expires: LogTime,
 }
 
+/// The bytes of a backup, as they are made.
+pub type BackupStream = BoxStream<'static, Result<Vec<u8>, ControlError>>;
+
 /// The node's place in its cluster, and what operators do to it.
 pub trait Members: Send + Sync + 'static {
     /// Answers without a quorum and without a lease.
@@ -135,5 +138,5 @@ pub trait Members: Send + Sync + 'static {
     /// `None`: to any other voter.
     fn transfer(&self, to: Option<NodeId>) -> BoxFuture<'_, Result<(), ControlError>>;
     /// The encrypted backup, in pieces.
-    fn backup(&self) -> BoxFuture<'_, Result<BoxStream<'static, Result<Vec<u8>, ControlError>>, ControlError>>;
+    fn backup(&self) -> BoxFuture<'_, Result<BackupStream, ControlError>>;
 }

@@ -109,7 +109,8 @@ impl InMemory {
     /// An admin token of this principal.
     pub fn admin_token(&self, principal: &str) -> String {
         let secret = token::generate(TokenUse::Admin.into());
-        let scram = scram::verifier::create_default(&secret, identity::random::bytes());
+        let known = self.current().principals.get(&name(principal)).and_then(|p| p.tokens.values().next().map(|t| t.scram.salt));
+        let scram = scram::verifier::create_default(&secret, known.unwrap_or_else(identity::random::bytes));
         let command = Command::IssueToken { principal: name(principal), usage: TokenUse::Admin, lookup: token::lookup(&secret), scram, label: "test".into(), expires: None };
         self.operate(command);
         secret.expose_str().expect("tokens are ASCII").to_owned()

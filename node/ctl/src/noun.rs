@@ -19,9 +19,9 @@ pub(crate) mod token;
 macro_rules! all_pages {
     ($client:ident, $module:ident :: $service:ident, $method:ident, $request:expr, $items:ident) => {{
         let mut request = $request;
-        request.page_size = 1000;
         let mut all = Vec::new();
         loop {
+            request.page_size = 1000;
             let page = $crate::client::rpc!($client.ask, $module::$service, $method, request.clone())?;
             all.extend(page.$items);
             if page.next_page_token.is_empty() {

@@ -64,10 +64,11 @@ fn issue(authority: &CertifiedIssuer<'static, KeyPair>, uri: &str) -> (String, S
     (params.signed_by(&key, authority).expect("a certificate").pem(), key.serialize_pem())
 }
 
-/// Finds the name after `prefix` in a certificate that a test made. The real reading is in the cluster's `pki`.
+/// Finds the name after `prefix` in a certificate that a test made: in DER the byte before a short text is its length.
+/// The real reading is in the cluster's `pki`.
 pub(super) fn person_of(der: &[u8], prefix: &str) -> Option<Name> {
     let at = der.windows(prefix.len()).position(|window| window == prefix.as_bytes())?;
-    let rest = der.get(at + prefix.len()..)?;
-    let end = rest.iter().position(|b| !(b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-'))).unwrap_or(rest.len());
-    std::str::from_utf8(rest.get(..end)?).ok()?.parse().ok()
+    let length = usize::from(*der.get(at.checked_sub(1)?)?);
+    let name = der.get(at + prefix.len()..at + length)?;
+    std::str::from_utf8(name).ok()?.parse().ok()
 }
