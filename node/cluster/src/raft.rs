@@ -52,7 +52,8 @@ fn config(name: &str, heartbeat: u64, election: (u64, u64), entries: u64, snapsh
         snapshot_policy: SnapshotPolicy::LogsSinceLast(snapshot_after),
         // A transfer does not hold the purge back, so what is kept has to outlast one.
         max_in_snapshot_log_to_keep: snapshot_after,
-        purge_batch_size: 1024,
+        // A purge is a range delete: in few steps, but not so few that short logs are never cut.
+        purge_batch_size: snapshot_after.min(1024),
         api_channel_size: Some(4096),
         notification_channel_size: Some(4096),
         removed_leader_step_down: StepDownPolicy::After(150),
@@ -133,6 +134,10 @@ pub(crate) async fn leader_gone<SM: StateMachine<TypeConfig>>(raft: &Raft<TypeCo
             return;
         }
     }
+}
+
+pub(crate) fn term<SM: StateMachine<TypeConfig>>(raft: &Raft<TypeConfig, SM>) -> u64 {
+    raft.metrics().borrow_watched().current_term
 }
 
 pub(crate) fn voters<SM: StateMachine<TypeConfig>>(raft: &Raft<TypeConfig, SM>) -> Vec<NodeId> {

@@ -17,6 +17,8 @@ const ANSWER_WITHIN: Duration = Duration::from_millis(800);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
+    /// The control group's term, as this node knows it.
+    pub term: u64,
     pub control_leader: Option<NodeId>,
     pub audit_leader: Option<NodeId>,
     pub nodes: Vec<NodeStatus>,
@@ -75,7 +77,7 @@ impl Node {
                 live: self.live_status(member.id, member.role).await,
             }
         });
-        Status { control_leader: self.control_leader(), audit_leader: self.audit_leader(), nodes: join_all(members).await }
+        Status { term: raft::term(&self.control), control_leader: self.control_leader(), audit_leader: self.audit_leader(), nodes: join_all(members).await }
     }
 
     async fn live_status(&self, node: NodeId, role: MemberRole) -> Option<LiveStatus> {

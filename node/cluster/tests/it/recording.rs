@@ -48,7 +48,11 @@ async fn records_of_all_nodes_are_committed_once_and_in_order() {
         submit(&test, *node, 300);
         recorded(&test, *node, 1300).await;
     }
+    // A follower learns of the last commits a moment later.
+    let all = 700 + 2 * 1300;
+    eventually("every record has come", || async { test.at(others[0]).audit().size(LogName::Audit) >= all }).await;
     let reference = texts(&test, others[0]).await;
+    assert_eq!(reference.len() as u64, all);
     for node in &others {
         let prefix = format!("node {node} record ");
         let own: Vec<u64> = reference.iter().filter_map(|t| t.strip_prefix(&prefix)?.parse().ok()).collect();
