@@ -42,10 +42,8 @@ pub fn status(code: Code, reason: &str, message: &str, fields: &[FieldError]) ->
     let info = rpc::ErrorInfo { reason: reason.into(), domain: DOMAIN.into(), metadata: Default::default() };
     let mut details = vec![any("google.rpc.ErrorInfo", &info)];
     if !fields.is_empty() {
-        let field_violations = fields
-            .iter()
-            .map(|f| rpc::bad_request::FieldViolation { field: f.field.clone(), description: f.message.clone() })
-            .collect();
+        let field_violations =
+            fields.iter().map(|f| rpc::bad_request::FieldViolation { field: f.field.clone(), description: f.message.clone() }).collect();
         details.push(any("google.rpc.BadRequest", &rpc::BadRequest { field_violations }));
     }
     let rich = rpc::Status { code: code as i32, message: message.into(), details };

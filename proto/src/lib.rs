@@ -35,7 +35,19 @@ mod tests {
         let mut services: Vec<&str> = set.file.iter().flat_map(|f| &f.service).map(|s| s.name()).collect();
         services.sort_unstable();
         let expect = [
-            "Audit", "Cluster", "Credentials", "Explain", "Grants", "Jobs", "Locks", "Principals", "Requests", "Roles", "Sessions", "Targets", "Tokens",
+            "Audit",
+            "Cluster",
+            "Credentials",
+            "Explain",
+            "Grants",
+            "Jobs",
+            "Locks",
+            "Principals",
+            "Requests",
+            "Roles",
+            "Sessions",
+            "Targets",
+            "Tokens",
         ];
         assert_eq!(services, expect);
     }

@@ -91,7 +91,9 @@ impl Call {
     fn refused(&self, name: &str) -> Status {
         match self.caller.row.needs {
             Needs::Public | Needs::Identity => failure::unauthenticated(),
-            Needs::Right(verb, noun) | Needs::OwnOrRight(verb, noun) => failure::forbidden(&format!("assize:{} on {noun}/{name}", verb.as_str())),
+            Needs::Right(verb, noun) | Needs::OwnOrRight(verb, noun) => {
+                failure::forbidden(&format!("assize:{} on {noun}/{name}", verb.as_str()))
+            }
             Needs::DecideOnTarget => failure::forbidden(&format!("assize:decide on request/{name}, or to own the target")),
         }
     }

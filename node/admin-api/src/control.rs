@@ -70,7 +70,11 @@ pub trait Sessions: Send + Sync + 'static {
 
 /// Dials a target as a session would and says what it found, step by step.
 pub trait Dial: Send + Sync + 'static {
-    fn check<'a>(&'a self, target: &'a domain::target::Target, credential: Option<&'a domain::credential::Credential>) -> BoxFuture<'a, Vec<proto::admin::CheckStep>>;
+    fn check<'a>(
+        &'a self,
+        target: &'a domain::target::Target,
+        credential: Option<&'a domain::credential::Credential>,
+    ) -> BoxFuture<'a, Vec<proto::admin::CheckStep>>;
 }
 
 /// What a statement needs, as the gateway would classify it.

@@ -29,7 +29,10 @@ pub(crate) fn timestamp(time: LogTime) -> types::Timestamp {
 }
 
 pub(crate) fn span(duration: Duration) -> types::Duration {
-    types::Duration { seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX), nanos: i32::try_from(duration.subsec_nanos()).unwrap_or_default() }
+    types::Duration {
+        seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        nanos: i32::try_from(duration.subsec_nanos()).unwrap_or_default(),
+    }
 }
 
 pub(crate) fn etag(version: Index) -> String {

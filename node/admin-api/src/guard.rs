@@ -159,6 +159,8 @@ async fn wait_for(control: &dyn Control, index: Index) -> Result<(), Status> {
     let deadline: Duration = limits::MIN_INDEX_WAIT;
     match tokio::time::timeout(deadline, control.wait_for(index)).await {
         Ok(found) => found.map(|_| ()).map_err(|e| failure::control(&e)),
-        Err(_) => Err(failure::control(&crate::ControlError::Unavailable(format!("this node has not reached index {index} within {deadline:?}")))),
+        Err(_) => {
+            Err(failure::control(&crate::ControlError::Unavailable(format!("this node has not reached index {index} within {deadline:?}"))))
+        }
     }
 }

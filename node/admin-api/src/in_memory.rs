@@ -79,7 +79,14 @@ impl InMemory {
     /// A founded cluster with one voter and the person `admin`.
     pub fn found() -> InMemory {
         let node_key = aws_lc_rs::signature::Ed25519KeyPair::generate().expect("a key");
-        let inner = Inner { state: State::default(), logs: Logs::default(), serving: true, faults: VecDeque::new(), sessions: Vec::new(), steps: 0 };
+        let inner = Inner {
+            state: State::default(),
+            logs: Logs::default(),
+            serving: true,
+            faults: VecDeque::new(),
+            sessions: Vec::new(),
+            steps: 0,
+        };
         let cluster = InMemory { inner: Mutex::new(inner), node_key };
         cluster.operate(Command::FoundCluster { id: "test".into(), incarnation: 1, recovery_key: [1; 32], first_admin: name("admin") });
         cluster.operate(Command::RegisterNode {
@@ -111,7 +118,14 @@ impl InMemory {
         let secret = token::generate(TokenUse::Admin.into());
         let known = self.current().principals.get(&name(principal)).and_then(|p| p.tokens.values().next().map(|t| t.scram.salt));
         let scram = scram::verifier::create_default(&secret, known.unwrap_or_else(identity::random::bytes));
-        let command = Command::IssueToken { principal: name(principal), usage: TokenUse::Admin, lookup: token::lookup(&secret), scram, label: "test".into(), expires: None };
+        let command = Command::IssueToken {
+            principal: name(principal),
+            usage: TokenUse::Admin,
+            lookup: token::lookup(&secret),
+            scram,
+            label: "test".into(),
+            expires: None,
+        };
         self.operate(command);
         secret.expose_str().expect("tokens are ASCII").to_owned()
     }
@@ -224,7 +238,14 @@ impl Control for InMemory {
 
     fn narrow(&self, id: ProposalId, actor: Actor, command: Command) -> BoxFuture<'_, Result<(Committed, Receipt), ControlError>> {
         let done = self.changed(id, actor, command).map(|done| {
-            let node = NodeReceipt { node: NodeId(1), boot: BootId(0xb007), enforced: done.index, last_sequence: 0, sessions: vec![], by_expiry: false };
+            let node = NodeReceipt {
+                node: NodeId(1),
+                boot: BootId(0xb007),
+                enforced: done.index,
+                last_sequence: 0,
+                sessions: vec![],
+                by_expiry: false,
+            };
             let receipt = Receipt { revocation: RevocationId(done.index.0), nodes: vec![node], made: wall() };
             (done, receipt)
         });
@@ -249,7 +270,11 @@ impl Sessions for InMemory {
 }
 
 impl Dial for InMemory {
-    fn check<'a>(&'a self, target: &'a domain::target::Target, credential: Option<&'a domain::credential::Credential>) -> BoxFuture<'a, Vec<pb::CheckStep>> {
+    fn check<'a>(
+        &'a self,
+        target: &'a domain::target::Target,
+        credential: Option<&'a domain::credential::Credential>,
+    ) -> BoxFuture<'a, Vec<pb::CheckStep>> {
         let step = |step: &str, passed: bool, finding: String| pb::CheckStep { step: step.into(), passed, finding, took: None };
         let login = credential.map_or_else(|| "no credential".into(), |c| c.username.clone());
         std::future::ready(vec![step("connect", true, target.address.clone()), step("login", credential.is_some(), login)]).boxed()
@@ -260,7 +285,9 @@ impl Classify for InMemory {
     fn accesses(&self, database: &str, statement: &str) -> Result<Vec<domain::operation::Access>, String> {
         use domain::operation::{Access, Protocol, Resource, Verb};
         match statement.strip_prefix("SELECT FROM ") {
-            Some(table) => Ok(vec![Access { protocol: Protocol::Postgres, verb: Verb::Select, resource: Resource::new([database, "public", table]) }]),
+            Some(table) => {
+                Ok(vec![Access { protocol: Protocol::Postgres, verb: Verb::Select, resource: Resource::new([database, "public", table]) }])
+            }
             None => Err("syntax error".into()),
         }
     }

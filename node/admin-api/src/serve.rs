@@ -27,7 +27,13 @@ use crate::limits;
 ///
 /// # Errors
 /// The transport's, which end the server; a single connection's never do.
-pub async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>, control: Arc<dyn Control>, routes: Routes, stop: CancellationToken) -> Result<(), tonic::transport::Error> {
+pub async fn serve(
+    listener: TcpListener,
+    tls: Arc<rustls::ServerConfig>,
+    control: Arc<dyn Control>,
+    routes: Routes,
+    stop: CancellationToken,
+) -> Result<(), tonic::transport::Error> {
     let incoming = accept(listener, tls, stop.clone());
     let server = Server::builder()
         .max_concurrent_streams(limits::STREAMS_PER_CONNECTION_MAX)

@@ -103,7 +103,8 @@ fn show(out: &mut Output<'_>, report: &Report) -> Result<(), Failure> {
     out.show(report, |report| {
         let mut text = String::new();
         for change in &report.changes {
-            let verb = if report.dry_run && change.action != "unchanged" { format!("would {}", change.action) } else { change.action.to_owned() };
+            let verb =
+                if report.dry_run && change.action != "unchanged" { format!("would {}", change.action) } else { change.action.to_owned() };
             text.push_str(&format!("{verb} {} {}\n", change.kind, change.name));
             change.diff.iter().for_each(|line| text.push_str(&format!("    {}\n", crate::text::plain(line))));
         }

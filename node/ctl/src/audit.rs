@@ -114,7 +114,16 @@ async fn query(client: &mut Client, out: &mut Output<'_>, args: QueryArgs) -> Re
 
 fn line(r: &pb::AuditRecord, full: bool) -> String {
     let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { crate::text::plain(text) };
-    let head = format!("{}  {}  node {}  {:<12} {:<16} {:<12} {}", r.number, when::show(r.at.as_ref()), r.node, r.kind, or_dash(&r.principal), or_dash(&r.target), crate::text::plain(&r.summary));
+    let head = format!(
+        "{}  {}  node {}  {:<12} {:<16} {:<12} {}",
+        r.number,
+        when::show(r.at.as_ref()),
+        r.node,
+        r.kind,
+        or_dash(&r.principal),
+        or_dash(&r.target),
+        crate::text::plain(&r.summary)
+    );
     if !full {
         return head.trim_end().to_owned();
     }

@@ -107,7 +107,11 @@ impl Client {
     }
 
     /// A stream is asked of one node; whoever reads it starts again where it broke, or not at all.
-    pub(crate) async fn stream<Q: Clone, A>(&mut self, request: Q, method: Method<'_, Q, tonic::Streaming<A>>) -> Result<tonic::Streaming<A>, Failure> {
+    pub(crate) async fn stream<Q: Clone, A>(
+        &mut self,
+        request: Q,
+        method: Method<'_, Q, tonic::Streaming<A>>,
+    ) -> Result<tonic::Streaming<A>, Failure> {
         let channel = self.channel().await?;
         let mut prepared = self.prepare(request, None)?;
         prepared.metadata_mut().remove("grpc-timeout");

@@ -36,13 +36,17 @@ pub(crate) struct Connection {
 
 pub(crate) fn resolve(options: &Options) -> Result<Connection, Failure> {
     let stored = load()?;
-    let addr = options.addr.clone().or(stored.addr).ok_or_else(|| {
-        Failure::usage("no node to call: give --addr or ASSIZE_ADDR, or run `assize login` first")
-    })?;
+    let addr = options
+        .addr
+        .clone()
+        .or(stored.addr)
+        .ok_or_else(|| Failure::usage("no node to call: give --addr or ASSIZE_ADDR, or run `assize login` first"))?;
     let addresses: Vec<String> = addr.split(',').map(str::trim).filter(|a| !a.is_empty()).map(str::to_owned).collect();
     let ca_pem = match &options.ca {
         Some(path) => read(path)?,
-        None => stored.ca_pem.ok_or_else(|| Failure::usage("no certificate authority: give --ca or ASSIZE_CA, or run `assize login` first"))?,
+        None => {
+            stored.ca_pem.ok_or_else(|| Failure::usage("no certificate authority: give --ca or ASSIZE_CA, or run `assize login` first"))?
+        }
     };
     // A certificate or token that was typed replaces whatever was stored.
     let typed = options.token.is_some() || options.cert.is_some();

@@ -14,8 +14,8 @@ mod explain;
 mod local;
 mod login;
 mod noun;
-mod output;
 mod outcome;
+mod output;
 mod text;
 mod when;
 

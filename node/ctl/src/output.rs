@@ -79,7 +79,8 @@ impl Table {
 
     pub(crate) fn render(&self) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or_default();
-        let width = |column: usize| self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or_default();
+        let width =
+            |column: usize| self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or_default();
         let widths: Vec<usize> = (0..columns).map(width).collect();
         let mut out = String::new();
         for row in &self.rows {
@@ -110,6 +111,11 @@ mod tests {
         let mut table = Table::new(&["NAME", "OWNER"]);
         table.row(["bot".into(), "alice".into()]);
         table.row(["a\u{1b}[2J".into(), String::new()]);
-        assert_eq!(table.render(), "NAME       OWNER\nbot        alice\na\\u{1b}[2J  -\n".replace("NAME       ", "NAME        ").replace("bot        ", "bot         "));
+        assert_eq!(
+            table.render(),
+            "NAME       OWNER\nbot        alice\na\\u{1b}[2J  -\n"
+                .replace("NAME       ", "NAME        ")
+                .replace("bot        ", "bot         ")
+        );
     }
 }

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 pub(crate) fn plain(value: &str) -> String {
     let mut out = String::with_capacity(value.len());
     for c in value.chars() {
-        let hidden = c.is_control() || matches!(u32::from(c), 0x200B..=0x200F | 0x2028..=0x202E | 0x2060..=0x206F | 0xFEFF | 0xE0000..=0xE0FFF);
+        let hidden =
+            c.is_control() || matches!(u32::from(c), 0x200B..=0x200F | 0x2028..=0x202E | 0x2060..=0x206F | 0xFEFF | 0xE0000..=0xE0FFF);
         if hidden {
             out.push_str(&format!("\\u{{{:x}}}", u32::from(c)));
         } else {

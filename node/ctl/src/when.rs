@@ -74,7 +74,10 @@ pub(crate) fn to_wire(at: Timestamp) -> types::Timestamp {
 }
 
 pub(crate) fn span_to_wire(span: Duration) -> types::Duration {
-    types::Duration { seconds: i64::try_from(span.as_secs()).unwrap_or(i64::MAX), nanos: i32::try_from(span.subsec_nanos()).unwrap_or_default() }
+    types::Duration {
+        seconds: i64::try_from(span.as_secs()).unwrap_or(i64::MAX),
+        nanos: i32::try_from(span.subsec_nanos()).unwrap_or_default(),
+    }
 }
 
 pub(crate) fn from_wire(time: &types::Timestamp) -> Option<Timestamp> {

@@ -53,9 +53,12 @@ fn status_to_wire(status: &GrantStatus) -> pb::GrantStatus {
     let status = match status {
         GrantStatus::Active => Status::Active(Active {}),
         GrantStatus::Suspended { reason } => Status::Suspended(Suspended { reason: reason.clone() }),
-        GrantStatus::Revoked { by, at, reason, revocation } => {
-            Status::Revoked(Revoked { by: by.to_string(), at: Some(timestamp(*at)), reason: reason.clone(), revocation: revocation.to_string() })
-        }
+        GrantStatus::Revoked { by, at, reason, revocation } => Status::Revoked(Revoked {
+            by: by.to_string(),
+            at: Some(timestamp(*at)),
+            reason: reason.clone(),
+            revocation: revocation.to_string(),
+        }),
     };
     pb::GrantStatus { status: Some(status) }
 }
@@ -103,7 +106,9 @@ fn source(f: &mut Fields, source: Option<pb::GrantSource>) -> Option<GrantSource
     match source.and_then(|s| s.source) {
         None | Some(Source::Baseline(_)) => Some(GrantSource::Baseline),
         Some(Source::Declared(_)) => Some(GrantSource::Declared),
-        Some(Source::Request(_) | Source::Review(_)) => f.fault("grant.source", "comes from deciding a request or a review, not from a call"),
+        Some(Source::Request(_) | Source::Review(_)) => {
+            f.fault("grant.source", "comes from deciding a request or a review, not from a call")
+        }
     }
 }
 

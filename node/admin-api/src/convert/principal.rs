@@ -8,9 +8,11 @@ use super::{etag, text, timestamp};
 
 pub(crate) fn to_wire(principal: &Principal) -> pb::Principal {
     let kind = match &principal.kind {
-        PrincipalKind::Agent { owner, backup_owner, job } => {
-            pb::principal::Kind::Agent(pb::Agent { owner: owner.to_string(), backup_owner: text(backup_owner.as_ref()), job: text(job.as_ref()) })
-        }
+        PrincipalKind::Agent { owner, backup_owner, job } => pb::principal::Kind::Agent(pb::Agent {
+            owner: owner.to_string(),
+            backup_owner: text(backup_owner.as_ref()),
+            job: text(job.as_ref()),
+        }),
         PrincipalKind::Person { email, certificate } => {
             pb::principal::Kind::Person(pb::Person { email: email.clone().unwrap_or_default(), certificate: text(certificate.as_ref()) })
         }
@@ -29,7 +31,13 @@ pub(crate) fn to_wire(principal: &Principal) -> pb::Principal {
 pub(crate) fn put(f: &mut Fields, principal: pb::Principal, expect: Option<Expect>) -> Option<Command> {
     let name = f.parse("principal.name", &principal.name);
     let kind = f.present("principal.kind", principal.kind).and_then(|kind| read_kind(f, &kind));
-    Some(Command::PutPrincipal { name: name?, kind: kind?, active: principal.active.unwrap_or(true), labels: principal.labels, expect: expect? })
+    Some(Command::PutPrincipal {
+        name: name?,
+        kind: kind?,
+        active: principal.active.unwrap_or(true),
+        labels: principal.labels,
+        expect: expect?,
+    })
 }
 
 fn read_kind(f: &mut Fields, kind: &pb::principal::Kind) -> Option<PrincipalKind> {

@@ -16,7 +16,11 @@ const COMMAND_SHOWN_MAX: usize = 2000;
 /// `leaf` itself is left out; number and log are the caller's. A leaf this build cannot read is shown as such: the log
 /// may hold what a later version wrote.
 pub(crate) fn describe(log: &str, leaf: &[u8]) -> pb::AuditRecord {
-    let described = if log == CONTROL_LOG { ControlLeaf::decode(leaf).map(|leaf| command(&leaf)) } else { record::decode(leaf).map(|record| operation(&record)) };
+    let described = if log == CONTROL_LOG {
+        ControlLeaf::decode(leaf).map(|leaf| command(&leaf))
+    } else {
+        record::decode(leaf).map(|record| operation(&record))
+    };
     described.unwrap_or_else(|why| pb::AuditRecord { kind: "unreadable".into(), summary: why.to_string(), ..Default::default() })
 }
 
@@ -48,7 +52,9 @@ fn operation(record: &Record) -> pb::AuditRecord {
 /// What tells most, in one line, of whatever the kind has.
 fn summary(record: &pb::AuditRecord) -> String {
     let told = ["tag", "outcome", "verdict", "status", "refusal", "reason", "rows", "request", "revocation", "statement"];
-    let parts = told.iter().filter_map(|name| record.fields.get(*name).map(|value| if *name == "statement" { value.clone() } else { format!("{name}={value}") }));
+    let parts = told.iter().filter_map(|name| {
+        record.fields.get(*name).map(|value| if *name == "statement" { value.clone() } else { format!("{name}={value}") })
+    });
     parts.collect::<Vec<_>>().join(" ").chars().take(400).collect()
 }
 

@@ -78,7 +78,9 @@ pub(crate) fn put(f: &mut Fields, target: pb::Target, expect: Option<Expect>) ->
 
 /// `host:port`, the host possibly an IPv6 address in brackets.
 fn address(f: &mut Fields, text: &str) -> Option<String> {
-    let split = text.rsplit_once(':').filter(|(host, _)| !host.is_empty() && (!host.contains(':') || (host.starts_with('[') && host.ends_with(']'))));
+    let split = text
+        .rsplit_once(':')
+        .filter(|(host, _)| !host.is_empty() && (!host.contains(':') || (host.starts_with('[') && host.ends_with(']'))));
     match split.map(|(_, port)| port.parse::<u16>()) {
         Some(Ok(port)) if port != 0 => Some(text.to_owned()),
         Some(_) | None => f.fault("target.address", "must be host:port"),
@@ -89,7 +91,9 @@ fn tls(tls: Option<pb::UpstreamTls>) -> UpstreamTls {
     use pb::upstream_tls::Mode;
     match tls.and_then(|t| t.mode) {
         None => UpstreamTls::VerifyFull { roots_pem: String::new(), server_name: None },
-        Some(Mode::VerifyFull(full)) => UpstreamTls::VerifyFull { roots_pem: full.roots_pem, server_name: Some(full.server_name).filter(|n| !n.is_empty()) },
+        Some(Mode::VerifyFull(full)) => {
+            UpstreamTls::VerifyFull { roots_pem: full.roots_pem, server_name: Some(full.server_name).filter(|n| !n.is_empty()) }
+        }
         Some(Mode::RequireUnverified(_)) => UpstreamTls::RequireUnverified,
         Some(Mode::Off(_)) => UpstreamTls::Off,
     }

@@ -59,7 +59,15 @@ impl InMemory {
     pub fn record(&self, event: &Event<'_>) {
         let inner = &mut *self.lock();
         let sequence = inner.logs.audit.len() as u64 + 1;
-        let header = Header { node: NodeId(1), boot: domain::id::BootId(0xb007), sequence, control_index: inner.state.applied, time: wall(), session: None, run: None };
+        let header = Header {
+            node: NodeId(1),
+            boot: domain::id::BootId(0xb007),
+            sequence,
+            control_index: inner.state.applied,
+            time: wall(),
+            session: None,
+            run: None,
+        };
         let leaf = record::encode(&header, event);
         inner.logs.audit.push(leaf);
     }

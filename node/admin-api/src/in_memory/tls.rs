@@ -50,7 +50,8 @@ impl Certificates {
         let chain = CertificateDer::pem_slice_iter(self.server.0.as_bytes()).collect::<Result<Vec<_>, _>>().expect("PEM");
         let key = PrivateKeyDer::from_pem_slice(self.server.1.as_bytes()).expect("PEM");
         let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("versions");
-        let mut config = config.with_client_cert_verifier(people).with_single_cert(chain, key).expect("key and certificate belong together");
+        let mut config =
+            config.with_client_cert_verifier(people).with_single_cert(chain, key).expect("key and certificate belong together");
         config.alpn_protocols = vec![b"h2".to_vec()];
         config
     }

@@ -139,7 +139,10 @@ impl Query {
 
     fn wants(&self, record: &pb::AuditRecord) -> bool {
         let same = |wanted: &str, is: &str| wanted.is_empty() || wanted == is;
-        let at = record.at.as_ref().map(|t| u64::try_from(t.seconds).unwrap_or_default() * 1000 + u64::try_from(t.nanos).unwrap_or_default() / 1_000_000);
+        let at = record
+            .at
+            .as_ref()
+            .map(|t| u64::try_from(t.seconds).unwrap_or_default() * 1000 + u64::try_from(t.nanos).unwrap_or_default() / 1_000_000);
         same(&self.asked.principal, &record.principal)
             && same(&self.asked.target, &record.target)
             && same(&self.asked.session, &record.session)

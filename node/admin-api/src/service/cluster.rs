@@ -23,7 +23,10 @@ impl pb::cluster_server::Cluster for Api {
         self.status(&call).await
     }
 
-    async fn create_join_token(&self, request: Request<pb::CreateJoinTokenRequest>) -> Result<Response<pb::CreateJoinTokenResponse>, Status> {
+    async fn create_join_token(
+        &self,
+        request: Request<pb::CreateJoinTokenRequest>,
+    ) -> Result<Response<pb::CreateJoinTokenResponse>, Status> {
         let (call, message) = self.enter(request)?;
         call.may("*")?;
         let valid = collect(|f| f.span("valid", message.valid.as_ref()))?.unwrap_or(JOIN_TOKEN_VALID_DEFAULT);

@@ -35,7 +35,10 @@ impl pb::credentials_server::Credentials for Api {
         call.answer(&state, to_wire(found))
     }
 
-    async fn list_credentials(&self, request: Request<pb::ListCredentialsRequest>) -> Result<Response<pb::ListCredentialsResponse>, Status> {
+    async fn list_credentials(
+        &self,
+        request: Request<pb::ListCredentialsRequest>,
+    ) -> Result<Response<pb::ListCredentialsResponse>, Status> {
         let (call, message) = self.enter(request)?;
         let state = call.unfiltered();
         let seen = call.visible(state.credentials.values().collect(), |credential| credential.name.to_string())?;
@@ -44,7 +47,10 @@ impl pb::credentials_server::Credentials for Api {
         call.answer(&state, pb::ListCredentialsResponse { credentials: page.into_iter().map(to_wire).collect(), next_page_token })
     }
 
-    async fn rotate_credential(&self, request: Request<pb::RotateCredentialRequest>) -> Result<Response<pb::RotateCredentialResponse>, Status> {
+    async fn rotate_credential(
+        &self,
+        request: Request<pb::RotateCredentialRequest>,
+    ) -> Result<Response<pb::RotateCredentialResponse>, Status> {
         let (call, message) = self.enter(request)?;
         let state = call.may(&message.name)?;
         let (name, expect) = collect(|f| {
@@ -61,7 +67,10 @@ impl pb::credentials_server::Credentials for Api {
         call.answer(&done.state, pb::RotateCredentialResponse { credential, receipt: done.receipt })
     }
 
-    async fn delete_credential(&self, request: Request<pb::DeleteCredentialRequest>) -> Result<Response<pb::DeleteCredentialResponse>, Status> {
+    async fn delete_credential(
+        &self,
+        request: Request<pb::DeleteCredentialRequest>,
+    ) -> Result<Response<pb::DeleteCredentialResponse>, Status> {
         let (call, message) = self.enter(request)?;
         call.may(&message.name)?;
         let command = collect(|f| {

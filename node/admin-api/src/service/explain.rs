@@ -37,7 +37,9 @@ impl pb::explain_server::Explain for Api {
         let found = explain(&state, &attempt, &operation, call.now());
         let (outcome, reasons) = match &found.admission.outcome {
             Outcome::Approved => ("approved", vec![]),
-            Outcome::Modified { dropped } => ("modified", dropped.iter().map(|what| format!("granted, but outside the job: {what}")).collect()),
+            Outcome::Modified { dropped } => {
+                ("modified", dropped.iter().map(|what| format!("granted, but outside the job: {what}")).collect())
+            }
             Outcome::Revoked(refusal) => ("revoked", vec![in_words(refusal)]),
         };
         let verdict = match found.verdict.as_ref().filter(|_| asked) {

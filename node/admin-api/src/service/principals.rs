@@ -43,7 +43,10 @@ impl pb::principals_server::Principals for Api {
         call.answer(&state, pb::ListPrincipalsResponse { principals: page.into_iter().map(to_wire).collect(), next_page_token })
     }
 
-    async fn update_principal(&self, request: Request<pb::UpdatePrincipalRequest>) -> Result<Response<pb::UpdatePrincipalResponse>, Status> {
+    async fn update_principal(
+        &self,
+        request: Request<pb::UpdatePrincipalRequest>,
+    ) -> Result<Response<pb::UpdatePrincipalResponse>, Status> {
         let (call, message) = self.enter(request)?;
         let principal = message.principal.unwrap_or_default();
         call.may(&principal.name)?;
@@ -57,7 +60,10 @@ impl pb::principals_server::Principals for Api {
         call.answer(&done.state, pb::UpdatePrincipalResponse { principal, receipt: done.receipt })
     }
 
-    async fn delete_principal(&self, request: Request<pb::DeletePrincipalRequest>) -> Result<Response<pb::DeletePrincipalResponse>, Status> {
+    async fn delete_principal(
+        &self,
+        request: Request<pb::DeletePrincipalRequest>,
+    ) -> Result<Response<pb::DeletePrincipalResponse>, Status> {
         let (call, message) = self.enter(request)?;
         call.may(&message.name)?;
         let command = collect(|f| {

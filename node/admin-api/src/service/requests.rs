@@ -73,7 +73,10 @@ impl pb::requests_server::Requests for Api {
         self.decide(request, false).await
     }
 
-    async fn withdraw_request(&self, request: Request<pb::WithdrawRequestRequest>) -> Result<Response<pb::WithdrawRequestResponse>, Status> {
+    async fn withdraw_request(
+        &self,
+        request: Request<pb::WithdrawRequestRequest>,
+    ) -> Result<Response<pb::WithdrawRequestResponse>, Status> {
         let (call, message) = self.enter(request)?;
         let found = find(&call, &message.id)?;
         may_act_for(&call, &found.target, &found.principal)?;
@@ -115,7 +118,10 @@ fn may_act_for(call: &Call, target: &Name, principal: &Name) -> Result<(), Statu
 /// Its own, or one it may decide on, or one it may read.
 fn sees(call: &Call, request: &AccessRequest) -> bool {
     let state = call.unfiltered();
-    request.principal == *call.me() || state.conflicted(request).contains(call.me()) || state.may_decide(call.me(), &request.target) || call.has_right(&state, request.target.as_str())
+    request.principal == *call.me()
+        || state.conflicted(request).contains(call.me())
+        || state.may_decide(call.me(), &request.target)
+        || call.has_right(&state, request.target.as_str())
 }
 
 fn find(call: &Call, id: &str) -> Result<AccessRequest, Status> {

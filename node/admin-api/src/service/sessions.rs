@@ -19,7 +19,9 @@ impl pb::sessions_server::Sessions for Api {
         // Whoever may see none at all does not make other nodes work.
         call.visible(vec![&message.principal], |name| if name.is_empty() { "*".into() } else { (*name).clone() })?;
         let (mut sessions, silent) = self.0.sessions.list(message.all_nodes).await;
-        sessions.retain(|s| (message.principal.is_empty() || s.principal == message.principal) && (message.target.is_empty() || s.target == message.target));
+        sessions.retain(|s| {
+            (message.principal.is_empty() || s.principal == message.principal) && (message.target.is_empty() || s.target == message.target)
+        });
         sessions.sort_by(|a, b| a.id.cmp(&b.id));
         let seen = if sessions.is_empty() { sessions } else { call.visible(sessions, |s| s.principal.clone())? };
         let filter = format!("{}\0{}\0{}", message.principal, message.target, message.all_nodes);

@@ -23,7 +23,11 @@ async fn only_a_whole_live_admin_token_proves_anybody() {
         let part = token.get(..end).expect("tokens are ASCII").to_owned();
         check_told(Roles::new(world.bearer(Some(part))).list_roles(list()).await, Code::Unauthenticated, "UNAUTHENTICATED", &[]);
     }
-    for wrong in [token.to_uppercase(), format!("{token}a"), identity::token::generate(TokenUse::Admin.into()).expose_str().expect("ASCII").to_owned()] {
+    for wrong in [
+        token.to_uppercase(),
+        format!("{token}a"),
+        identity::token::generate(TokenUse::Admin.into()).expose_str().expect("ASCII").to_owned(),
+    ] {
         check_told(Roles::new(world.bearer(Some(wrong))).list_roles(list()).await, Code::Unauthenticated, "UNAUTHENTICATED", &[]);
     }
 }
@@ -40,7 +44,11 @@ async fn a_gateway_token_and_a_revoked_token_open_nothing_here() {
     let admin = tokens.issue_token(request(pb::TokenUse::Admin)).await.expect("a token").into_inner();
     let (id, caller) = (admin.token.expect("a token").id, world.bearer(Some(admin.secret)));
     assert!(Roles::new(caller.clone()).list_roles(list()).await.is_ok());
-    let revoked = tokens.revoke_token(pb::RevokeTokenRequest { principal: "admin".into(), id, ..Default::default() }).await.expect("revoked").into_inner();
+    let revoked = tokens
+        .revoke_token(pb::RevokeTokenRequest { principal: "admin".into(), id, ..Default::default() })
+        .await
+        .expect("revoked")
+        .into_inner();
     assert_eq!(revoked.receipt.expect("a receipt").nodes.len(), 1);
     check_told(Roles::new(caller).list_roles(list()).await, Code::Unauthenticated, "UNAUTHENTICATED", &[]);
 }
@@ -51,7 +59,8 @@ async fn a_client_certificate_of_the_cluster_proves_its_person() {
     let people = &world.running.certificates;
     let by = |uri: &str| connect(&world.running, Some(people.client(uri)));
     assert!(Roles::new(by("assize://test/1/person/admin").await.expect("TLS")).list_roles(list()).await.is_ok());
-    for uri in ["assize://test/2/person/admin", "assize://other/1/person/admin", "assize://test/1/node/1", "assize://test/1/person/nobody"] {
+    for uri in ["assize://test/2/person/admin", "assize://other/1/person/admin", "assize://test/1/node/1", "assize://test/1/person/nobody"]
+    {
         let answer = Roles::new(by(uri).await.expect("TLS")).list_roles(list()).await;
         check_told(answer, Code::Unauthenticated, "UNAUTHENTICATED", &[]);
     }
@@ -113,7 +122,12 @@ async fn a_right_reaches_what_it_names_and_nothing_else() {
     // What gives power over the administration needs `operate`.
     let mut seen = alice.get_role(get("team-a")).await.expect("hers").into_inner();
     seen.permissions = vec!["assize:* on */*".into()];
-    check_told(alice.update_role(pb::UpdateRoleRequest { role: Some(seen), ..Default::default() }).await, Code::PermissionDenied, "FORBIDDEN", &[]);
+    check_told(
+        alice.update_role(pb::UpdateRoleRequest { role: Some(seen), ..Default::default() }).await,
+        Code::PermissionDenied,
+        "FORBIDDEN",
+        &[],
+    );
 }
 
 #[tokio::test]
@@ -127,5 +141,10 @@ async fn whoever_may_write_does_not_make_themselves_an_admin() {
     let mut principals = Principals::new(operator);
     let mut admin = principals.get_principal(pb::GetPrincipalRequest { name: "admin".into() }).await.expect("she may read").into_inner();
     admin.kind = Some(Kind::Person(pb::Person { email: String::new(), certificate: "ab".repeat(32) }));
-    check_told(principals.update_principal(pb::UpdatePrincipalRequest { principal: Some(admin), ..Default::default() }).await, Code::PermissionDenied, "FORBIDDEN", &[]);
+    check_told(
+        principals.update_principal(pb::UpdatePrincipalRequest { principal: Some(admin), ..Default::default() }).await,
+        Code::PermissionDenied,
+        "FORBIDDEN",
+        &[],
+    );
 }

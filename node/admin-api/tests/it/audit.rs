@@ -74,7 +74,8 @@ async fn proofs_lead_to_the_signed_root() {
     assert_eq!((parsed.size, parsed.root.to_vec()), (12, new.root.clone()));
     let path = |path: Vec<Vec<u8>>| path.into_iter().map(|h| h.try_into().expect("32 bytes")).collect::<Vec<[u8; 32]>>();
     let root = |root: Vec<u8>| <[u8; 32]>::try_from(root).expect("32 bytes");
-    let proof = audit.get_inclusion_proof(pb::GetInclusionProofRequest { number: 4, ..Default::default() }).await.expect("a proof").into_inner();
+    let proof =
+        audit.get_inclusion_proof(pb::GetInclusionProofRequest { number: 4, ..Default::default() }).await.expect("a proof").into_inner();
     assert!(merkle::verify_inclusion(4, 12, &merkle::leaf_hash(&proof.leaf), &path(proof.path), &root(new.root.clone())));
     let request = pb::GetConsistencyProofRequest { from_size: 7, to_size: 12, ..Default::default() };
     let proof = audit.get_consistency_proof(request).await.expect("a proof").into_inner();

@@ -37,7 +37,11 @@ async fn every_field_at_fault_is_named() {
 #[tokio::test]
 async fn a_field_the_log_refuses_is_named_in_the_request() {
     let world = World::new().await;
-    let agent = pb::Principal { name: "bot".into(), kind: Some(Kind::Agent(pb::Agent { owner: "nobody".into(), ..Default::default() })), ..Default::default() };
+    let agent = pb::Principal {
+        name: "bot".into(),
+        kind: Some(Kind::Agent(pb::Agent { owner: "nobody".into(), ..Default::default() })),
+        ..Default::default()
+    };
     let mut principals = pb::principals_client::PrincipalsClient::new(world.admin());
     let answer = principals.create_principal(pb::CreatePrincipalRequest { principal: Some(agent), ..Default::default() }).await;
     check_told(answer, Code::InvalidArgument, "INVALID", &["principal.owner"]);
@@ -124,12 +128,18 @@ async fn an_unknown_outcome_is_told_as_such_and_safe_to_repeat() {
 async fn a_tokens_secret_is_shown_once_even_when_the_call_is_repeated() {
     let world = World::new().await;
     let mut tokens = Tokens::new(world.admin());
-    let request = || pb::IssueTokenRequest { principal: "admin".into(), r#use: pb::TokenUse::Gateway.into(), request_id: "t1".into(), ..Default::default() };
+    let request = || pb::IssueTokenRequest {
+        principal: "admin".into(),
+        r#use: pb::TokenUse::Gateway.into(),
+        request_id: "t1".into(),
+        ..Default::default()
+    };
     let first = tokens.issue_token(request()).await.expect("issued").into_inner();
     let again = tokens.issue_token(request()).await.expect("the same token").into_inner();
     assert_eq!(first.token, again.token);
     assert!(first.secret.len() == 64 && again.secret.is_empty());
-    let listed = tokens.list_tokens(pb::ListTokensRequest { principal: "admin".into(), ..Default::default() }).await.expect("a list").into_inner();
+    let listed =
+        tokens.list_tokens(pb::ListTokensRequest { principal: "admin".into(), ..Default::default() }).await.expect("a list").into_inner();
     assert!(!format!("{listed:?}").contains(&first.secret));
 }
 
@@ -151,7 +161,12 @@ async fn the_live_tokens_of_one_principal_share_a_salt() {
 async fn a_password_goes_in_and_never_comes_out() {
     let world = World::new().await;
     let mut credentials = pb::credentials_client::CredentialsClient::new(world.admin());
-    let request = |password: &str| pb::CreateCredentialRequest { name: "db".into(), username: "app".into(), password: password.into(), ..Default::default() };
+    let request = |password: &str| pb::CreateCredentialRequest {
+        name: "db".into(),
+        username: "app".into(),
+        password: password.into(),
+        ..Default::default()
+    };
     check_told(credentials.create_credential(request("")).await, Code::InvalidArgument, "INVALID", &["password"]);
     let made = credentials.create_credential(request("hunter2hunter2")).await.expect("made").into_inner();
     let rotate = pb::RotateCredentialRequest { name: "db".into(), password: "hunter3".into(), etag: made.etag, ..Default::default() };

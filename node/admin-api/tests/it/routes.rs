@@ -111,7 +111,9 @@ async fn whoever_has_no_grant_is_refused_by_every_method_that_needs_one() {
 #[tokio::test]
 async fn what_has_no_row_does_not_exist() {
     let world = World::new().await;
-    for path in ["/assize.admin.v1.Targets/Nothing", "/assize.admin.v1.targets/GetTarget", "//assize.admin.v1.Targets/GetTarget", "/metrics", "/"] {
+    for path in
+        ["/assize.admin.v1.Targets/Nothing", "/assize.admin.v1.targets/GetTarget", "//assize.admin.v1.Targets/GetTarget", "/metrics", "/"]
+    {
         let status = call(world.admin(), path).await.expect_err(path);
         assert_eq!(status.code(), Code::Unimplemented, "{path}");
     }
@@ -139,7 +141,10 @@ async fn reflection_lists_every_service() {
     use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
     let world = World::new().await;
     let mut client = ServerReflectionClient::new(world.admin());
-    let request = tonic_reflection::pb::v1::ServerReflectionRequest { host: String::new(), message_request: Some(MessageRequest::ListServices(String::new())) };
+    let request = tonic_reflection::pb::v1::ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
     let mut answers = client.server_reflection_info(tokio_stream::once(request)).await.expect("reflection").into_inner();
     let answer = answers.message().await.expect("an answer").expect("an answer");
     let Some(MessageResponse::ListServicesResponse(list)) = answer.message_response else { panic!("{answer:?}") };

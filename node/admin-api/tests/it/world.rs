@@ -62,7 +62,10 @@ impl World {
         let admin = self.admin();
         let person = pb::Principal { name: name.into(), kind: Some(Kind::Person(pb::Person::default())), ..Default::default() };
         let mut principals = pb::principals_client::PrincipalsClient::new(admin.clone());
-        principals.create_principal(pb::CreatePrincipalRequest { principal: Some(person), ..Default::default() }).await.expect("a new person");
+        principals
+            .create_principal(pb::CreatePrincipalRequest { principal: Some(person), ..Default::default() })
+            .await
+            .expect("a new person");
         if !permissions.is_empty() {
             let grant = assize_grant(name, permissions);
             let mut grants = pb::grants_client::GrantsClient::new(admin);

@@ -11,7 +11,8 @@ const OUTPUT_ONLY: [&str; 9] = ["etag", "narrowed", "id", "source", "status", "l
 /// `- path: value` for what goes, `+ path: value` for what comes. Empty when nothing differs.
 pub(crate) fn lines<T: Serialize>(before: Option<&T>, after: &T) -> Vec<String> {
     let (before, after) = (before.map(pairs).unwrap_or_default(), pairs(after));
-    let mut lines: Vec<(String, char, String)> = before.difference(&after).map(|(path, value)| (path.clone(), '-', value.clone())).collect();
+    let mut lines: Vec<(String, char, String)> =
+        before.difference(&after).map(|(path, value)| (path.clone(), '-', value.clone())).collect();
     lines.extend(after.difference(&before).map(|(path, value)| (path.clone(), '+', value.clone())));
     // By path, what goes before what comes.
     lines.sort_by(|a, b| (&a.0, a.1 != '-', &a.2).cmp(&(&b.0, b.1 != '-', &b.2)));
@@ -53,7 +54,13 @@ mod tests {
 
     #[test]
     fn only_what_was_declared_is_compared() {
-        let before = pb::Role { name: "r".into(), description: "a".into(), permissions: vec!["x".into(), "y".into()], etag: "7".into(), narrowed: 7 };
+        let before = pb::Role {
+            name: "r".into(),
+            description: "a".into(),
+            permissions: vec!["x".into(), "y".into()],
+            etag: "7".into(),
+            narrowed: 7,
+        };
         let same = pb::Role { etag: String::new(), narrowed: 0, permissions: vec!["y".into(), "x".into()], ..before.clone() };
         assert_eq!(lines(Some(&before), &same), Vec::<String>::new());
         let after = pb::Role { description: "b".into(), permissions: vec!["y".into(), "z".into()], ..same };

@@ -62,7 +62,13 @@ pub(crate) fn read(paths: &[PathBuf]) -> Result<Vec<Declared>, Failure> {
         for document in parse(&path, &text) {
             match document {
                 Ok(declared) => match all.iter().find(|d| d.spec.kind() == declared.spec.kind() && d.name == declared.name) {
-                    Some(other) => faults.push(format!("{}: {} {} is declared twice, first at {}", declared.place, declared.spec.kind(), declared.name, other.place)),
+                    Some(other) => faults.push(format!(
+                        "{}: {} {} is declared twice, first at {}",
+                        declared.place,
+                        declared.spec.kind(),
+                        declared.name,
+                        other.place
+                    )),
                     None => all.push(declared),
                 },
                 Err(fault) => faults.push(fault),

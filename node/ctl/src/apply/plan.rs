@@ -90,7 +90,9 @@ pub(crate) async fn make(client: &mut Client, mut declared: Vec<Declared>, prune
 
 fn at(d: &Declared, fault: Failure) -> Failure {
     match fault {
-        Failure::Usage(message) | Failure::Failed(message) => Failure::usage(format!("{}: {} {}: {message}", d.place, d.spec.kind(), d.name)),
+        Failure::Usage(message) | Failure::Failed(message) => {
+            Failure::usage(format!("{}: {} {}: {message}", d.place, d.spec.kind(), d.name))
+        }
         Failure::Unknown { .. } | Failure::ReaderLeft => fault,
     }
 }
@@ -99,7 +101,8 @@ fn at(d: &Declared, fault: Failure) -> Failure {
 async fn look(client: &mut Client, needs: &(dyn Fn(&[&str]) -> bool + Sync)) -> Result<There, Failure> {
     let mut there = There::default();
     if needs(&["Agent", "Person"]) {
-        let all = all_pages!(client, principals_client::PrincipalsClient, list_principals, pb::ListPrincipalsRequest::default(), principals);
+        let all =
+            all_pages!(client, principals_client::PrincipalsClient, list_principals, pb::ListPrincipalsRequest::default(), principals);
         there.principals = all.into_iter().map(|p| (p.name.clone(), p)).collect();
     }
     if needs(&["Target"]) {
@@ -107,7 +110,8 @@ async fn look(client: &mut Client, needs: &(dyn Fn(&[&str]) -> bool + Sync)) -> 
         there.targets = all.into_iter().map(|t| (t.name.clone(), t)).collect();
     }
     if needs(&["Credential"]) {
-        let all = all_pages!(client, credentials_client::CredentialsClient, list_credentials, pb::ListCredentialsRequest::default(), credentials);
+        let all =
+            all_pages!(client, credentials_client::CredentialsClient, list_credentials, pb::ListCredentialsRequest::default(), credentials);
         there.credentials = all.into_iter().map(|c| (c.name.clone(), c)).collect();
     }
     if needs(&["Role"]) {
@@ -133,15 +137,32 @@ fn change(d: &Declared, there: &There, rotate: bool) -> Result<Change, Failure> 
             principal(d, there, kind, spec.active, &spec.labels)
         }
         Spec::Person(spec) => {
-            let kind = Kind::Person(pb::Person { email: spec.email.clone(), certificate: spec.certificate.to_lowercase().replace(':', "") });
+            let kind =
+                Kind::Person(pb::Person { email: spec.email.clone(), certificate: spec.certificate.to_lowercase().replace(':', "") });
             principal(d, there, kind, spec.active, &spec.labels)
         }
         Spec::Target(spec) => {
             let wanted = target(d, spec)?;
-            put(there.targets.get(&d.name), wanted, |t, etag| t.etag = etag, |t| t.etag.clone(), Request::CreateTarget, Request::UpdateTarget)
+            put(
+                there.targets.get(&d.name),
+                wanted,
+                |t, etag| t.etag = etag,
+                |t| t.etag.clone(),
+                Request::CreateTarget,
+                Request::UpdateTarget,
+            )
         }
-        Spec::Role(spec) => put(there.roles.get(&d.name), role(d, spec)?, |r, etag| r.etag = etag, |r| r.etag.clone(), Request::CreateRole, Request::UpdateRole),
-        Spec::Job(spec) => put(there.jobs.get(&d.name), job(d, spec)?, |j, etag| j.etag = etag, |j| j.etag.clone(), Request::CreateJob, Request::UpdateJob),
+        Spec::Role(spec) => put(
+            there.roles.get(&d.name),
+            role(d, spec)?,
+            |r, etag| r.etag = etag,
+            |r| r.etag.clone(),
+            Request::CreateRole,
+            Request::UpdateRole,
+        ),
+        Spec::Job(spec) => {
+            put(there.jobs.get(&d.name), job(d, spec)?, |j, etag| j.etag = etag, |j| j.etag.clone(), Request::CreateJob, Request::UpdateJob)
+        }
         Spec::Credential(spec) => credential(d, spec, there.credentials.get(&d.name), rotate)?,
         Spec::Grant(spec) => grant_change(d, spec, there.grants.get(&d.name))?,
     };
@@ -183,7 +204,8 @@ fn principal(d: &Declared, there: &There, kind: Kind, active: bool, labels: &BTr
     {
         return (Action::Conflict(format!("{} {} exists, and is of the other kind of principal", d.spec.kind(), d.name)), vec![]);
     }
-    let wanted = pb::Principal { name: d.name.clone(), kind: Some(kind), active: Some(active), labels: managed(labels), ..Default::default() };
+    let wanted =
+        pb::Principal { name: d.name.clone(), kind: Some(kind), active: Some(active), labels: managed(labels), ..Default::default() };
     put(there, wanted, |p, etag| p.etag = etag, |p| p.etag.clone(), Request::CreatePrincipal, Request::UpdatePrincipal)
 }
 
@@ -234,7 +256,9 @@ fn role(d: &Declared, spec: &RoleSpec) -> Result<pb::Role, Failure> {
 
 fn job(d: &Declared, spec: &JobSpec) -> Result<pb::Job, Failure> {
     let expires = match spec.expires.as_deref().map(|text| moment("expires", text)).transpose()? {
-        Some(When::In(_)) => return Err(Failure::usage("expires: a job description needs a time, not a span: a span would begin anew with each apply")),
+        Some(When::In(_)) => {
+            return Err(Failure::usage("expires: a job description needs a time, not a span: a span would begin anew with each apply"));
+        }
         Some(When::At(at)) => Some(when::to_wire(at)),
         None => None,
     };
@@ -271,12 +295,21 @@ fn credential(d: &Declared, spec: &CredentialSpec, there: Option<&pb::Credential
     match there {
         None => {
             diff.push("+ password: [set]".into());
-            Ok((Action::Create(Request::CreateCredential(pb::CreateCredentialRequest { name, username, password: password(d, spec)?, ..Default::default() })), diff))
+            Ok((
+                Action::Create(Request::CreateCredential(pb::CreateCredentialRequest {
+                    name,
+                    username,
+                    password: password(d, spec)?,
+                    ..Default::default()
+                })),
+                diff,
+            ))
         }
         Some(_) if diff.is_empty() && !rotate => Ok((Action::Unchanged, diff)),
         Some(old) => {
             diff.push("+ password: [set anew]".into());
-            let request = pb::RotateCredentialRequest { name, username, password: password(d, spec)?, etag: old.etag.clone(), ..Default::default() };
+            let request =
+                pb::RotateCredentialRequest { name, username, password: password(d, spec)?, etag: old.etag.clone(), ..Default::default() };
             Ok((Action::Update(Request::RotateCredential(request)), diff))
         }
     }
@@ -284,7 +317,9 @@ fn credential(d: &Declared, spec: &CredentialSpec, there: Option<&pb::Credential
 
 fn password(d: &Declared, spec: &CredentialSpec) -> Result<String, Failure> {
     match (&spec.password_from.env, &spec.password_from.file) {
-        (Some(name), None) => std::env::var(name).map_err(|_| Failure::usage(format!("passwordFrom: the environment variable {name} is not set"))),
+        (Some(name), None) => {
+            std::env::var(name).map_err(|_| Failure::usage(format!("passwordFrom: the environment variable {name} is not set")))
+        }
         (None, Some(file)) => crate::config::read(&d.folder.join(file)).map(without_newline),
         (Some(_), Some(_)) | (None, None) => Err(Failure::usage("passwordFrom: exactly one of env and file")),
     }
@@ -366,18 +401,28 @@ fn pruned(declared: &[Declared], there: There) -> Vec<Change> {
         let by_apply = matches!(grant.source.as_ref().and_then(|s| s.source.as_ref()), Some(Source::Declared(_)));
         let revoked = matches!(grant.status.as_ref().and_then(|s| s.status.as_ref()), Some(Status::Revoked(_)));
         if by_apply && !revoked && !is_over(&grant) && !keeps(&["Grant"], &name) {
-            plan.push(prune("Grant", name, Request::RevokeGrant(pb::RevokeGrantRequest { id: grant.id, reason: PRUNED.into(), ..Default::default() })));
+            plan.push(prune(
+                "Grant",
+                name,
+                Request::RevokeGrant(pb::RevokeGrantRequest { id: grant.id, reason: PRUNED.into(), ..Default::default() }),
+            ));
         }
     }
     let (agents, persons): (Vec<_>, Vec<_>) = there.principals.into_values().partition(|p| matches!(p.kind, Some(Kind::Agent(_))));
-    let delete = |p: &pb::Principal| Request::DeletePrincipal(pb::DeletePrincipalRequest { name: p.name.clone(), etag: p.etag.clone(), ..Default::default() });
+    let delete = |p: &pb::Principal| {
+        Request::DeletePrincipal(pb::DeletePrincipalRequest { name: p.name.clone(), etag: p.etag.clone(), ..Default::default() })
+    };
     for (kind, list) in [("Agent", agents), ("Person", persons)] {
         let unwanted = list.iter().filter(|p| ours(&p.labels) && !keeps(&["Agent", "Person"], &p.name));
         plan.extend(unwanted.map(|p| prune(kind, p.name.clone(), delete(p))));
     }
     for (name, target) in there.targets {
         if ours(&target.labels) && !keeps(&["Target"], &name) {
-            plan.push(prune("Target", name.clone(), Request::DeleteTarget(pb::DeleteTargetRequest { name, etag: target.etag, ..Default::default() })));
+            plan.push(prune(
+                "Target",
+                name.clone(),
+                Request::DeleteTarget(pb::DeleteTargetRequest { name, etag: target.etag, ..Default::default() }),
+            ));
         }
     }
     plan
@@ -406,7 +451,9 @@ impl Change {
                 let request = pb::UpdatePrincipalRequest { principal: Some(*principal), ..Default::default() };
                 rpc!(client.change, principals_client::PrincipalsClient, update_principal, request).map(drop)
             }
-            Request::DeletePrincipal(request) => rpc!(client.change, principals_client::PrincipalsClient, delete_principal, request).map(drop),
+            Request::DeletePrincipal(request) => {
+                rpc!(client.change, principals_client::PrincipalsClient, delete_principal, request).map(drop)
+            }
             Request::CreateTarget(target) => {
                 let request = pb::CreateTargetRequest { target: Some(*target), ..Default::default() };
                 rpc!(client.change, targets_client::TargetsClient, create_target, request).map(drop)
@@ -416,8 +463,12 @@ impl Change {
                 rpc!(client.change, targets_client::TargetsClient, update_target, request).map(drop)
             }
             Request::DeleteTarget(request) => rpc!(client.change, targets_client::TargetsClient, delete_target, request).map(drop),
-            Request::CreateCredential(request) => rpc!(client.change, credentials_client::CredentialsClient, create_credential, request).map(drop),
-            Request::RotateCredential(request) => rpc!(client.change, credentials_client::CredentialsClient, rotate_credential, request).map(drop),
+            Request::CreateCredential(request) => {
+                rpc!(client.change, credentials_client::CredentialsClient, create_credential, request).map(drop)
+            }
+            Request::RotateCredential(request) => {
+                rpc!(client.change, credentials_client::CredentialsClient, rotate_credential, request).map(drop)
+            }
             Request::CreateRole(role) => {
                 let request = pb::CreateRoleRequest { role: Some(*role), ..Default::default() };
                 rpc!(client.change, roles_client::RolesClient, create_role, request).map(drop)

@@ -84,7 +84,13 @@ pub(crate) fn run(args: VerifyArgs, out: &mut Output<'_>) -> Result<(), Failure>
         Some(given) => pinned(given)?,
         None => survey.claimed_genesis().ok_or_else(|| Failure::failed("the export names no genesis"))?,
     };
-    let mut second = SecondReading { verifier: survey.verifier(genesis.clone()).map_err(failed)?, log: &args.log, hashes: Vec::new(), leaf: None, record: args.record };
+    let mut second = SecondReading {
+        verifier: survey.verifier(genesis.clone()).map_err(failed)?,
+        log: &args.log,
+        hashes: Vec::new(),
+        leaf: None,
+        record: args.record,
+    };
     read(&args.export, |item| second.item(item))?;
     let SecondReading { verifier, hashes, leaf, .. } = second;
     let report = verifier.finish(&check_signature).map_err(failed)?;
@@ -198,7 +204,14 @@ fn read(path: &Path, mut each: impl FnMut(&Item) -> Result<(), Failure>) -> Resu
 }
 
 /// The record under the latest checkpoint that was verified.
-fn prove_record(report: &Report, args: &VerifyArgs, number: u64, notes: &Notes, hashes: &[Hash], leaf: Option<&[u8]>) -> Result<InclusionProof, Failure> {
+fn prove_record(
+    report: &Report,
+    args: &VerifyArgs,
+    number: u64,
+    notes: &Notes,
+    hashes: &[Hash],
+    leaf: Option<&[u8]>,
+) -> Result<InclusionProof, Failure> {
     let size = report.logs.get(&args.log).map_or(0, |log| log.signed_size);
     let (Some(leaf), true) = (leaf, report.holds(&args.log, number)) else {
         return Err(Failure::failed(format!("record {number} of {} is under no verified checkpoint; the latest is at {size}", args.log)));
@@ -212,7 +225,8 @@ fn prove_record(report: &Report, args: &VerifyArgs, number: u64, notes: &Notes, 
 }
 
 fn prove_consistency(report: &Report, log: &str, (a, b): (u64, u64), notes: &Notes, hashes: &[Hash]) -> Result<(), Failure> {
-    let note = |size: u64| notes.get(&(log.to_owned(), size)).ok_or_else(|| Failure::failed(format!("there is no checkpoint of {log} at {size}")));
+    let note =
+        |size: u64| notes.get(&(log.to_owned(), size)).ok_or_else(|| Failure::failed(format!("there is no checkpoint of {log} at {size}")));
     let (old, new) = (note(a)?, note(b)?);
     let tree = Tree::new(hashes);
     let path = merkle::consistency_proof(a, b, |level, at| tree.node(level, at))?;

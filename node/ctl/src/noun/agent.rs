@@ -59,9 +59,16 @@ impl AgentCommand {
     pub(crate) async fn run(self, client: &mut Client, out: &mut Output<'_>) -> Result<(), Failure> {
         match self {
             AgentCommand::Create(args) => {
-                let agent = pb::Agent { owner: args.owner, backup_owner: args.backup_owner.unwrap_or_default(), job: args.job.unwrap_or_default() };
+                let agent =
+                    pb::Agent { owner: args.owner, backup_owner: args.backup_owner.unwrap_or_default(), job: args.job.unwrap_or_default() };
                 let labels = args.label.into_iter().collect();
-                let principal = pb::Principal { name: args.name, kind: Some(Kind::Agent(agent)), active: Some(!args.inactive), labels, ..Default::default() };
+                let principal = pb::Principal {
+                    name: args.name,
+                    kind: Some(Kind::Agent(agent)),
+                    active: Some(!args.inactive),
+                    labels,
+                    ..Default::default()
+                };
                 create(client, out, principal).await
             }
             AgentCommand::Update(args) => {

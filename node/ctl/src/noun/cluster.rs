@@ -135,7 +135,15 @@ fn render(s: &pb::ClusterStatus) -> String {
             pb::NodeRole::Unspecified => "",
         };
         let matched = n.matched.map(|m| m.to_string()).unwrap_or_default();
-        nodes.row([n.node.to_string(), n.address.clone(), n.admin_address.clone(), role.into(), yes(n.serving), matched, n.reachable.map(yes).unwrap_or_default()]);
+        nodes.row([
+            n.node.to_string(),
+            n.address.clone(),
+            n.admin_address.clone(),
+            role.into(),
+            yes(n.serving),
+            matched,
+            n.reachable.map(yes).unwrap_or_default(),
+        ]);
     }
     text.push_str(&nodes.render());
     if !s.logs.is_empty() {

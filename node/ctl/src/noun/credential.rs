@@ -81,7 +81,12 @@ impl CredentialCommand {
     pub(crate) async fn run(self, client: &mut Client, out: &mut Output<'_>) -> Result<(), Failure> {
         match self {
             CredentialCommand::Create(args) => {
-                let request = pb::CreateCredentialRequest { name: args.name, username: args.username, password: args.password.read()?, ..Default::default() };
+                let request = pb::CreateCredentialRequest {
+                    name: args.name,
+                    username: args.username,
+                    password: args.password.read()?,
+                    ..Default::default()
+                };
                 let made = rpc!(client.change, credentials_client::CredentialsClient, create_credential, request)?;
                 out.show(&made, |made| format!("created {}\n", made.name))
             }
@@ -99,10 +104,23 @@ impl CredentialCommand {
             }
             CredentialCommand::Get(args) => {
                 let found = find(client, &args.name).await?;
-                out.show(&found, |c| fields(&[("name", c.name.clone()), ("username", c.username.clone()), ("sealed by key", c.key_id.to_string()), ("version", c.etag.clone())]))
+                out.show(&found, |c| {
+                    fields(&[
+                        ("name", c.name.clone()),
+                        ("username", c.username.clone()),
+                        ("sealed by key", c.key_id.to_string()),
+                        ("version", c.etag.clone()),
+                    ])
+                })
             }
             CredentialCommand::List => {
-                let credentials = super::all_pages!(client, credentials_client::CredentialsClient, list_credentials, pb::ListCredentialsRequest::default(), credentials);
+                let credentials = super::all_pages!(
+                    client,
+                    credentials_client::CredentialsClient,
+                    list_credentials,
+                    pb::ListCredentialsRequest::default(),
+                    credentials
+                );
                 let all = pb::ListCredentialsResponse { credentials, ..Default::default() };
                 out.show(&all, |all| {
                     let mut table = Table::new(&["NAME", "USERNAME", "VERSION"]);
@@ -113,7 +131,8 @@ impl CredentialCommand {
                 })
             }
             CredentialCommand::Delete(args) => {
-                let request = pb::DeleteCredentialRequest { name: args.name.clone(), etag: args.etag.unwrap_or_default(), ..Default::default() };
+                let request =
+                    pb::DeleteCredentialRequest { name: args.name.clone(), etag: args.etag.unwrap_or_default(), ..Default::default() };
                 let done = rpc!(client.change, credentials_client::CredentialsClient, delete_credential, request)?;
                 out.show(&done, |done| format!("deleted {}\n{}", args.name, receipt::render(done.receipt.as_ref())))
             }

@@ -157,7 +157,16 @@ fn table(grants: &[pb::Grant]) -> String {
             [first, rest @ ..] => format!("{first} (+{})", rest.len()),
             [] => String::new(),
         };
-        table.row([g.id.clone(), g.principal.clone(), on(g), what, when::show(g.expires.as_ref()), when::show(g.review_due.as_ref()), status(g), source(g)]);
+        table.row([
+            g.id.clone(),
+            g.principal.clone(),
+            on(g),
+            what,
+            when::show(g.expires.as_ref()),
+            when::show(g.review_due.as_ref()),
+            status(g),
+            source(g),
+        ]);
     }
     table.render()
 }

@@ -66,7 +66,13 @@ pub struct ReceiptArg {
 
 impl OnArgs {
     fn on(self) -> Option<On> {
-        let named = [self.principal.map(On::Principal), self.target.map(On::Target), self.role.map(On::Role), self.credential.map(On::Credential), self.session.map(On::Session)];
+        let named = [
+            self.principal.map(On::Principal),
+            self.target.map(On::Target),
+            self.role.map(On::Role),
+            self.credential.map(On::Credential),
+            self.session.map(On::Session),
+        ];
         named.into_iter().flatten().next()
     }
 }
@@ -75,7 +81,8 @@ impl LockCommand {
     pub(crate) async fn run(self, client: &mut Client, out: &mut Output<'_>) -> Result<(), Failure> {
         match self {
             LockCommand::Create(args) => {
-                let lock = pb::Lock { on: args.on.on(), reason: args.reason, expires: args.expires.map(When::resolve), ..Default::default() };
+                let lock =
+                    pb::Lock { on: args.on.on(), reason: args.reason, expires: args.expires.map(When::resolve), ..Default::default() };
                 let request = pb::CreateLockRequest { lock: Some(lock), ..Default::default() };
                 let done = rpc!(client.change, locks_client::LocksClient, create_lock, request)?;
                 out.show(&done, |done| {
@@ -89,7 +96,14 @@ impl LockCommand {
                 out.show(&pb::ListLocksResponse { locks, ..Default::default() }, |all| {
                     let mut table = Table::new(&["ID", "ON", "BY", "CREATED", "EXPIRES", "REASON"]);
                     for l in &all.locks {
-                        table.row([l.id.clone(), on(l), l.by.clone(), when::show(l.created.as_ref()), when::show(l.expires.as_ref()), l.reason.clone()]);
+                        table.row([
+                            l.id.clone(),
+                            on(l),
+                            l.by.clone(),
+                            when::show(l.created.as_ref()),
+                            when::show(l.expires.as_ref()),
+                            l.reason.clone(),
+                        ]);
                     }
                     table.render()
                 })

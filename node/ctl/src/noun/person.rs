@@ -81,7 +81,8 @@ impl PersonCommand {
     pub(crate) async fn run(self, client: &mut Client, out: &mut Output<'_>) -> Result<(), Failure> {
         match self {
             PersonCommand::Create(args) => {
-                let person = pb::Person { email: args.email.unwrap_or_default(), certificate: args.certificate.fingerprint()?.unwrap_or_default() };
+                let person =
+                    pb::Person { email: args.email.unwrap_or_default(), certificate: args.certificate.fingerprint()?.unwrap_or_default() };
                 let labels = args.label.into_iter().collect();
                 create(client, out, pb::Principal { name: args.name, kind: Some(Kind::Person(person)), labels, ..Default::default() }).await
             }

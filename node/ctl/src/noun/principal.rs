@@ -49,7 +49,11 @@ pub(crate) async fn list(client: &mut Client, out: &mut Output<'_>, kind: pb::Pr
     let all = pb::ListPrincipalsResponse { principals, ..Default::default() };
     out.show(&all, |all| {
         let agents = kind == pb::PrincipalKindFilter::Agent;
-        let mut table = if agents { Table::new(&["NAME", "OWNER", "JOB", "ACTIVE", "LABELS"]) } else { Table::new(&["NAME", "EMAIL", "ACTIVE", "LABELS"]) };
+        let mut table = if agents {
+            Table::new(&["NAME", "OWNER", "JOB", "ACTIVE", "LABELS"])
+        } else {
+            Table::new(&["NAME", "EMAIL", "ACTIVE", "LABELS"])
+        };
         for p in &all.principals {
             let (active, labels) = (yes(p.active()), labels(&p.labels));
             match &p.kind {
@@ -65,8 +69,15 @@ pub(crate) async fn list(client: &mut Client, out: &mut Output<'_>, kind: pb::Pr
 pub(crate) fn render(p: &pb::Principal) -> String {
     let mut pairs = vec![("name", p.name.clone())];
     match &p.kind {
-        Some(Kind::Agent(a)) => pairs.extend([("kind", "agent".into()), ("owner", a.owner.clone()), ("backup owner", a.backup_owner.clone()), ("job", a.job.clone())]),
-        Some(Kind::Person(h)) => pairs.extend([("kind", "person".into()), ("email", h.email.clone()), ("certificate", h.certificate.clone())]),
+        Some(Kind::Agent(a)) => pairs.extend([
+            ("kind", "agent".into()),
+            ("owner", a.owner.clone()),
+            ("backup owner", a.backup_owner.clone()),
+            ("job", a.job.clone()),
+        ]),
+        Some(Kind::Person(h)) => {
+            pairs.extend([("kind", "person".into()), ("email", h.email.clone()), ("certificate", h.certificate.clone())])
+        }
         None => {}
     }
     pairs.extend([("active", yes(p.active())), ("labels", labels(&p.labels)), ("version", p.etag.clone())]);

@@ -69,7 +69,16 @@ async fn list(client: &mut Client, out: &mut Output<'_>, args: ListArgs) -> Resu
         let mut table = Table::new(&["ID", "PRINCIPAL", "TARGET", "DATABASE", "CLIENT", "STARTED", "OPERATIONS", "STAGE"]);
         for s in &all.sessions {
             let stage = if s.held_by.is_empty() { stage(s.stage()).to_owned() } else { format!("held by {}", s.held_by) };
-            table.row([s.id.clone(), s.principal.clone(), s.target.clone(), s.database.clone(), s.client.clone(), when::show(s.started.as_ref()), s.operations.to_string(), stage]);
+            table.row([
+                s.id.clone(),
+                s.principal.clone(),
+                s.target.clone(),
+                s.database.clone(),
+                s.client.clone(),
+                when::show(s.started.as_ref()),
+                s.operations.to_string(),
+                stage,
+            ]);
         }
         let silent = all.silent_nodes.iter().map(|node| format!("node {node} did not answer\n"));
         table.render() + &silent.collect::<String>()

@@ -103,7 +103,9 @@ impl Settings {
             }
             (Some(Tls::RequireUnverified), None, None) => target.tls = Some(mode(Mode::RequireUnverified(RequireUnverified {}))),
             (Some(Tls::Off), None, None) => target.tls = Some(mode(Mode::Off(Off {}))),
-            (Some(Tls::RequireUnverified | Tls::Off), ..) => return Err(Failure::usage("--tls-roots and --tls-server-name need --tls verify-full")),
+            (Some(Tls::RequireUnverified | Tls::Off), ..) => {
+                return Err(Failure::usage("--tls-roots and --tls-server-name need --tls verify-full"));
+            }
         }
         target.hold = self.hold.map(span_to_wire).or(target.hold.take());
         target.request_expiry = self.request_expiry.map(span_to_wire).or(target.request_expiry.take());
@@ -151,18 +153,28 @@ impl TargetCommand {
                 out.show(&found, render)
             }
             TargetCommand::List => {
-                let targets = super::all_pages!(client, targets_client::TargetsClient, list_targets, pb::ListTargetsRequest::default(), targets);
+                let targets =
+                    super::all_pages!(client, targets_client::TargetsClient, list_targets, pb::ListTargetsRequest::default(), targets);
                 let all = pb::ListTargetsResponse { targets, ..Default::default() };
                 out.show(&all, |all| {
                     let mut table = Table::new(&["NAME", "ADDRESS", "TLS", "CREDENTIAL", "DATABASE", "OWNER", "LABELS"]);
                     for t in &all.targets {
-                        table.row([t.name.clone(), t.address.clone(), tls_name(t), t.credential.clone(), t.default_database.clone(), t.owner.clone(), labels(&t.labels)]);
+                        table.row([
+                            t.name.clone(),
+                            t.address.clone(),
+                            tls_name(t),
+                            t.credential.clone(),
+                            t.default_database.clone(),
+                            t.owner.clone(),
+                            labels(&t.labels),
+                        ]);
                     }
                     table.render()
                 })
             }
             TargetCommand::Delete(args) => {
-                let request = pb::DeleteTargetRequest { name: args.name.clone(), etag: args.etag.unwrap_or_default(), ..Default::default() };
+                let request =
+                    pb::DeleteTargetRequest { name: args.name.clone(), etag: args.etag.unwrap_or_default(), ..Default::default() };
                 let done = rpc!(client.change, targets_client::TargetsClient, delete_target, request)?;
                 out.show(&done, |done| format!("deleted {}\n{}", args.name, receipt::render(done.receipt.as_ref())))
             }

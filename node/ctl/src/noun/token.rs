@@ -55,7 +55,14 @@ impl TokenCommand {
                     let mut table = Table::new(&["ID", "PRINCIPAL", "USE", "EXPIRES", "ISSUED BY", "LABEL"]);
                     for t in &all.tokens {
                         let usage = if t.r#use() == pb::TokenUse::Admin { "admin" } else { "gateway" };
-                        table.row([t.id.clone(), t.principal.clone(), usage.into(), when::show(t.expires.as_ref()), t.issued_by.clone(), t.label.clone()]);
+                        table.row([
+                            t.id.clone(),
+                            t.principal.clone(),
+                            usage.into(),
+                            when::show(t.expires.as_ref()),
+                            t.issued_by.clone(),
+                            t.label.clone(),
+                        ]);
                     }
                     table.render()
                 })

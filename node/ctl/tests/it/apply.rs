@@ -130,7 +130,10 @@ async fn applying_again_changes_nothing() {
 async fn a_change_is_shown_and_made() {
     let (world, file) = world(ALL).await;
     world.run(&["apply", "-f", &file]).await.ok();
-    let file = world.file("all.yaml", &ALL.replace("team: orders", "team: billing").replace("reads orders", "reads").replace("items(id)", "items(id,status)"));
+    let file = world.file(
+        "all.yaml",
+        &ALL.replace("team: orders", "team: billing").replace("reads orders", "reads").replace("items(id)", "items(id,status)"),
+    );
     let said = world.run(&["apply", "-f", &file]).await.ok();
     let changed: Vec<&str> = said.lines().filter(|l| !l.starts_with("unchanged")).collect();
     assert_eq!(
@@ -180,7 +183,10 @@ async fn a_grant_that_a_person_revoked_stays_revoked() {
     let changed = world.file("all.yaml", &ALL.replace("team: orders", "team: billing"));
     let (code, said) = world.run(&["apply", "-f", &changed]).await.failed();
     assert_eq!(code, 1);
-    assert!(steady(&said).contains("nothing was changed:\n  Grant bot-reads: grant-N was revoked by admin") && said.contains("too much"), "{said}");
+    assert!(
+        steady(&said).contains("nothing was changed:\n  Grant bot-reads: grant-N was revoked by admin") && said.contains("too much"),
+        "{said}"
+    );
     assert_eq!(world.running.cluster.current().applied, before);
     // A person issues a new version: what is as declared is left alone.
     world.line("grant create --name bot-reads --principal bot --target orders --role reader -p 'postgres:select on app.public.items(id)' --expires 90d").await.ok();
@@ -191,7 +197,8 @@ async fn a_grant_that_a_person_revoked_stays_revoked() {
 #[tokio::test]
 async fn faults_are_told_with_file_and_line() {
     let (world, _) = world(ALL).await;
-    let file = world.file("bad.yaml", "kind: Role\nname: r\nspec:\n  permission: []\n---\nkind: Agent\nname: a\nspec: { owner: x }\nextra: 1\n");
+    let file =
+        world.file("bad.yaml", "kind: Role\nname: r\nspec:\n  permission: []\n---\nkind: Agent\nname: a\nspec: { owner: x }\nextra: 1\n");
     let (code, said) = world.run(&["apply", "-f", &file]).await.failed();
     assert_eq!(code, 2);
     let lines: Vec<&str> = said.lines().collect();

@@ -31,7 +31,10 @@ async fn an_export_is_verified_without_the_cluster() {
     drop(world.running);
     let words = ["audit", "verify", &export, "--genesis", &genesis, "--record", "5", "--proof-out", &proof, "--between", "8", "20"];
     let said = typed(&words).await.ok();
-    assert!(said.contains("the log is whole\nproved: record 5 of audit/0 is in the log\nproved: audit/0 at 20 continues audit/0 at 8\n"), "{said}");
+    assert!(
+        said.contains("the log is whole\nproved: record 5 of audit/0 is in the log\nproved: audit/0 at 20 continues audit/0 at 8\n"),
+        "{said}"
+    );
     let proof = std::fs::read_to_string(&proof).expect("the proof");
     assert!(proof.starts_with("c2sp.org/tlog-proof@v1\nindex 5\n"), "{proof}");
     let json = typed(&["audit", "verify", &export, "--genesis", &genesis, "-o", "json"]).await.ok();

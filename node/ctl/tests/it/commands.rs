@@ -27,7 +27,11 @@ async fn nouns_print_as_tables() {
     furnish(&world).await;
     let check = async |line: &str, expect: &str| assert_eq!(world.line(line).await.ok(), expect, "{line}");
     check("agent list", "NAME  OWNER  JOB   ACTIVE  LABELS\nbot   alice  sync  yes     team=orders\n").await;
-    check("person list", "NAME   EMAIL              ACTIVE  LABELS\nadmin  -                  yes     -\nalice  alice@example.com  yes     -\n").await;
+    check(
+        "person list",
+        "NAME   EMAIL              ACTIVE  LABELS\nadmin  -                  yes     -\nalice  alice@example.com  yes     -\n",
+    )
+    .await;
     check(
         "target list",
         "NAME    ADDRESS         TLS  CREDENTIAL  DATABASE  OWNER  LABELS\norders  127.0.0.1:5432  off  db          app       -      env=prod\n",
@@ -71,7 +75,8 @@ async fn updates_keep_what_is_not_given() {
 async fn a_grant_is_made_listed_and_revoked_with_its_receipt() {
     let world = World::new().await;
     furnish(&world).await;
-    let made = world.line("-o json grant create --principal bot --target orders -p 'postgres:select on app.public.*' --expires 90d").await.ok();
+    let made =
+        world.line("-o json grant create --principal bot --target orders -p 'postgres:select on app.public.*' --expires 90d").await.ok();
     let grant: proto::admin::Grant = serde_json::from_str(&made).expect("proto3 JSON");
     let listed = world.line("grant list --principal bot").await.ok();
     assert_eq!(
@@ -80,7 +85,13 @@ async fn a_grant_is_made_listed_and_revoked_with_its_receipt() {
     );
     let said = world.run(&["grant", "revoke", &grant.id, "--reason", "over"]).await.ok();
     let index = world.running.cluster.current().applied;
-    assert_eq!(said, format!("revoked {}\nrevocation-{index} is in force at index {index}\n  node 1: enforced index {index}, 0 sessions ended\n", grant.id));
+    assert_eq!(
+        said,
+        format!(
+            "revoked {}\nrevocation-{index} is in force at index {index}\n  node 1: enforced index {index}, 0 sessions ended\n",
+            grant.id
+        )
+    );
     assert_eq!(world.line("grant list --principal bot").await.ok().lines().count(), 1);
     assert!(world.line("grant list --principal bot --all").await.ok().contains("revoked"));
 }
@@ -121,7 +132,11 @@ async fn an_approver_lists_reads_and_decides() {
     assert!(listed.contains("pending (0/1)") && listed.contains("(!) DELETE FROM items WHERE id = $1\\u{202e}"), "{listed}");
     let read = world.run(&["request", "get", &id]).await.ok();
     let digest = "ab".repeat(32);
-    for part in ["(!) the text has hidden", "statement\n  DELETE FROM items WHERE id = $1\\u{202e}\n  $1 = 7\nruns with\n  database = app\n", &format!("digest {digest}\n")] {
+    for part in [
+        "(!) the text has hidden",
+        "statement\n  DELETE FROM items WHERE id = $1\\u{202e}\n  $1 = 7\nruns with\n  database = app\n",
+        &format!("digest {digest}\n"),
+    ] {
         assert!(read.contains(part), "{part}\n{read}");
     }
     // alice owns the agent; the admin does not.
@@ -147,7 +162,10 @@ async fn locks_sessions_explain_and_checks_print() {
     assert!(listed.contains("principal bot") && listed.contains("it loops"), "{listed}");
     let id = listed.lines().nth(1).and_then(|l| l.split_whitespace().next()).expect("a lock").to_owned();
     world.run(&["lock", "delete", &id]).await.ok();
-    assert_eq!(world.line("target check orders").await.ok(), "STEP     RESULT  TOOK  FINDING\nconnect  passed  -     127.0.0.1:5432\nlogin    passed  -     app\n");
+    assert_eq!(
+        world.line("target check orders").await.ok(),
+        "STEP     RESULT  TOOK  FINDING\nconnect  passed  -     127.0.0.1:5432\nlogin    passed  -     app\n"
+    );
     let sessions = world.line("session list").await.ok();
     assert!(sessions.ends_with("node 2 did not answer\n"), "{sessions}");
     let status = world.line("cluster status").await.ok();
