@@ -2,7 +2,7 @@
 //!
 //! Rows: per producer the last sequence taken, and the signatures over tree heads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -20,6 +20,9 @@ const THINNED: usize = 64;
 /// Boots remembered per node, so that a batch of a boot before the last is still known as repeated.
 const BOOTS_KEPT: usize = 64;
 
+/// Heads that wait to be compared; of a log this node does not have they wait for ever, so the oldest go.
+const BEYOND_MAX: usize = 256;
+
 const PRODUCER: u8 = b'p';
 const CHECKPOINT: u8 = b'c';
 
@@ -34,6 +37,8 @@ pub struct AuditMachine {
     heads: Heads,
     /// Compares a signed root with this replica's own.
     root_at: RootAt,
+    /// Heads beyond what this replica shows yet: compared once it is there.
+    beyond: VecDeque<SignedCheckpoint>,
 }
 
 #[derive(Clone, Copy)]
@@ -45,7 +50,7 @@ struct Producer {
 
 impl AuditMachine {
     pub fn new(root_at: RootAt) -> Self {
-        AuditMachine { producers: BTreeMap::new(), heads: Heads::default(), root_at }
+        AuditMachine { producers: BTreeMap::new(), heads: Heads::default(), root_at, beyond: VecDeque::new() }
     }
 
     pub fn heads(&self) -> Heads {
@@ -55,12 +60,14 @@ impl AuditMachine {
     fn records(&mut self, index: u64, leaves: u64, batch: RecordBatch) -> Applied {
         let key = (batch.node, batch.boot);
         let through = self.producers.get(&key).map_or(0, |p| p.through);
-        let last = batch.first_sequence + batch.records.len() as u64 - 1;
         let mut reply = AuditReply { through, first_leaf: 0, size: leaves, gap: false };
-        if batch.first_sequence > through + 1 {
+        // Also what no node of ours sends: refusing it is an answer, stopping would stop every replica at every start.
+        if batch.records.is_empty() || batch.first_sequence == 0 || batch.first_sequence - 1 > through {
             reply.gap = true;
             return Applied { reply: format::encode_audit_reply(&reply), ..Applied::default() };
         }
+        // Cannot overflow: it starts no further than one after `through`, which counts records that were stored.
+        let last = batch.first_sequence + batch.records.len() as u64 - 1;
         if last <= through {
             return Applied { reply: format::encode_audit_reply(&reply), ..Applied::default() };
         }
@@ -88,22 +95,41 @@ impl AuditMachine {
         forgotten
     }
 
-    fn checkpoint(&mut self, checkpoint: SignedCheckpoint) -> Result<Applied, MachineError> {
-        if let Some(own) = (self.root_at)(&checkpoint.log, checkpoint.size)
-            && own.as_slice() != checkpoint.root.as_slice()
-        {
-            return Err(MachineError(format!(
+    /// Compares a signed root with this replica's own; `false` if it is not that far.
+    fn compared(&self, checkpoint: &SignedCheckpoint) -> Result<bool, MachineError> {
+        match (self.root_at)(&checkpoint.log, checkpoint.size) {
+            Some(own) if own.as_slice() != checkpoint.root.as_slice() => Err(MachineError(format!(
                 "node {} signed another root of {} at {} leaves than this node computes: the logs have forked",
                 checkpoint.node, checkpoint.log, checkpoint.size
-            )));
+            ))),
+            Some(_) => Ok(true),
+            None => Ok(false),
+        }
+    }
+
+    fn compare_beyond(&mut self) -> Result<(), MachineError> {
+        let mut still = VecDeque::new();
+        for checkpoint in std::mem::take(&mut self.beyond) {
+            if !self.compared(&checkpoint)? {
+                still.push_back(checkpoint);
+            }
+        }
+        self.beyond = still;
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, checkpoint: SignedCheckpoint) -> Result<Applied, MachineError> {
+        if !self.compared(&checkpoint)? {
+            self.beyond.push_back(checkpoint.clone());
+            if self.beyond.len() > BEYOND_MAX {
+                self.beyond.pop_front();
+            }
         }
         let mut rows = vec![(checkpoint_key(&checkpoint), Some(checkpoint.encode_to_vec()))];
         let mut heads = self.heads.write();
         heads.entry((checkpoint.log.clone(), checkpoint.size)).or_default().insert(checkpoint.node, checkpoint.clone());
-        let of_log: Vec<u64> = heads
-            .range((checkpoint.log.clone(), 0)..=(checkpoint.log.clone(), u64::MAX))
-            .map(|((_, size), _)| *size)
-            .collect();
+        let of_log: Vec<u64> =
+            heads.range((checkpoint.log.clone(), 0)..=(checkpoint.log.clone(), u64::MAX)).map(|((_, size), _)| *size).collect();
         if of_log.len() > HEADS_KEPT {
             // The oldest half is thinned in one go; heads at multiples of THINNED places stay.
             for (place, size) in of_log[..HEADS_KEPT / 2].iter().enumerate() {
@@ -167,11 +193,9 @@ impl Machine for AuditMachine {
     }
 
     fn apply(&mut self, index: u64, leaves: u64, payload: &Bytes) -> Result<Applied, MachineError> {
+        self.compare_beyond()?;
         let message = format::decode_audit(payload).map_err(|e| MachineError(e.to_string()))?;
         match message.kind {
-            Some(AuditKind::Records(batch)) if batch.records.is_empty() || batch.first_sequence == 0 => {
-                Err(MachineError("a batch without records, or before the first sequence".into()))
-            }
             Some(AuditKind::Records(batch)) => Ok(self.records(index, leaves, batch)),
             Some(AuditKind::Checkpoint(checkpoint)) => self.checkpoint(checkpoint),
             None => Err(MachineError("an audit payload of a kind this release does not know".into())),

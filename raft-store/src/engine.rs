@@ -12,13 +12,16 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 
 use openraft::storage::IOFlushed;
-use rocksdb::{BlockBasedOptions, ColumnFamilyDescriptor, DB, DBRecoveryMode, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::{
+    BlockBasedOptions, ColumnFamilyDescriptor, DB, DBRecoveryMode, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions,
+};
 use tokio::sync::oneshot;
 
 use crate::columns;
 use crate::types::TypeConfig;
 
 mod floor;
+mod manifest;
 
 pub use floor::FloorError;
 
@@ -132,8 +135,12 @@ impl Engine {
             }
             _ => damaged(error.to_string()),
         };
-        let db = DB::open_cf_descriptors(&database_options(), dir, families(options.large)).map_err(unusable)?;
         let floor = floor::Floor::open(dir).map_err(|e| damaged(e.to_string()))?;
+        manifest::check(dir).map_err(|e| damaged(e.to_string()))?;
+        let mut database = database_options();
+        // A family that is missing where something was durable has been lost; it is not begun anew.
+        database.create_missing_column_families(floor.value() == 0);
+        let db = DB::open_cf_descriptors(&database, dir, families(options.large)).map_err(unusable)?;
         let recovered = db.latest_sequence_number();
         if recovered < floor.value() {
             return Err(damaged(format!(
@@ -142,8 +149,7 @@ impl Engine {
             )));
         }
         read_everything(&db).map_err(|e| damaged(e.to_string()))?;
-        let shared =
-            Arc::new(Shared { db, dir: dir.into(), floor, poisoned: AtomicBool::new(false), on_poison: options.on_poison });
+        let shared = Arc::new(Shared { db, dir: dir.into(), floor, poisoned: AtomicBool::new(false), on_poison: options.on_poison });
         let (sender, queue) = mpsc::channel();
         let synced = shared.clone();
         let thread = thread::Builder::new()
@@ -230,26 +236,31 @@ fn sync_loop(shared: &Shared, queue: &mpsc::Receiver<Waiter>) {
     while let Ok(first) = queue.recv() {
         let mut waiters = vec![first];
         waiters.extend(queue.try_iter());
-        // Read before the sync: all of it is covered by it.
-        let covered = shared.db.latest_sequence_number();
-        let result = if shared.poisoned.load(Ordering::Acquire) {
-            Err(poisoned().to_string())
-        } else {
-            shared.db.flush_wal(true).map_err(|e| e.to_string())
-        };
-        match result {
-            Ok(()) => {
-                if let Err(error) = shared.floor.raise(covered) {
-                    tracing::warn!(%error, "the durable floor could not be noted");
-                }
-                waiters.into_iter().for_each(|w| w.complete(Ok(())));
-            }
+        match sync(shared) {
+            Ok(()) => waiters.into_iter().for_each(|w| w.complete(Ok(()))),
             Err(message) => {
                 waiters.into_iter().for_each(|w| w.complete(Err(io::Error::other(message.clone()))));
                 shared.poison(&format!("a sync failed: {message}"));
             }
         }
     }
+    // The engine closes. Nobody waits any more; the floor then covers all that was written.
+    if let Err(message) = sync(shared) {
+        tracing::warn!(message, "the last writes before closing may not be durable");
+    }
+}
+
+fn sync(shared: &Shared) -> Result<(), String> {
+    if shared.poisoned.load(Ordering::Acquire) {
+        return Err(poisoned().to_string());
+    }
+    // Read before the sync: all of it is covered by it.
+    let covered = shared.db.latest_sequence_number();
+    shared.db.flush_wal(true).map_err(|e| e.to_string())?;
+    if let Err(error) = shared.floor.raise(covered) {
+        tracing::warn!(%error, "the durable floor could not be noted");
+    }
+    Ok(())
 }
 
 fn raise_priority(nice: i32) {
@@ -269,9 +280,12 @@ fn check_layout(dir: &Path) -> Result<(), OpenError> {
             if dir.join("CURRENT").exists() {
                 return Err(OpenError::Damaged { path, message: "missing beside existing data".into() });
             }
+            // Renamed into place when whole: a crash here must not leave a folder that no start understands.
             let write = || {
-                std::fs::write(&path, &expected)?;
-                std::fs::File::open(&path)?.sync_all()?;
+                let whole = dir.join("VERSION.tmp");
+                std::fs::write(&whole, &expected)?;
+                std::fs::File::open(&whole)?.sync_all()?;
+                std::fs::rename(&whole, &path)?;
                 std::fs::File::open(dir)?.sync_all()
             };
             write().map_err(|source| OpenError::Io { path: path.clone(), source })
@@ -284,7 +298,6 @@ fn check_layout(dir: &Path) -> Result<(), OpenError> {
 fn database_options() -> Options {
     let mut options = Options::default();
     options.create_if_missing(true);
-    options.create_missing_column_families(true);
     options.set_paranoid_checks(true);
     // A torn tail that was never made durable may go; damage elsewhere refuses to open. What the tail must not lose is
     // kept by the floor.

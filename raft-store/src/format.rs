@@ -323,7 +323,7 @@ pub struct AuditReply {
     pub first_leaf: u64,
     #[prost(uint64, tag = "3")]
     pub size: u64,
-    /// The batch does not follow what is there: it was not taken.
+    /// The batch does not follow what is there, or has no records: it was not taken.
     #[prost(bool, tag = "4")]
     pub gap: bool,
 }

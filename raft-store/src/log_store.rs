@@ -107,7 +107,9 @@ impl Engine {
         };
         let store = LogStore { engine: self.clone(), group, log: Arc::new(Mutex::new(Log { tail: VecDeque::new(), ..copy_of(&log) })) };
         store.scan(log.first_index(), u64::MAX, |entry| {
-            if log.last.is_some() && entry.log_id.index() != log.next_index() {
+            // Logs start at 0 (or, told by their first writer, at 1); everything later follows something.
+            let follows = if log.last.is_some() { entry.log_id.index() == log.next_index() } else { entry.log_id.index() <= 1 };
+            if !follows {
                 return Err(io::Error::other(format!(
                     "the log of group {group} has a hole: {} follows {:?}",
                     entry.log_id.index(),
@@ -269,11 +271,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             let mut log = self.log.lock();
             for entry in entries {
                 let index = entry.index();
-                assert!(
-                    log.last.or(log.purged).is_none() || index == log.next_index(),
-                    "entry {index} does not follow {:?}",
-                    log.last
-                );
+                assert!(log.last.or(log.purged).is_none() || index == log.next_index(), "entry {index} does not follow {:?}", log.last);
                 batch.put_cf(family, columns::numbered(self.group, index), format::encode_entry(&entry));
                 log.push(entry);
             }

@@ -8,8 +8,9 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read as _, Seek as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use domain::audit::merkle::{Frontier, Hash};
@@ -224,8 +225,7 @@ impl Incoming {
     /// When no file can be made there.
     pub fn new(dir: &Path) -> io::Result<Incoming> {
         std::fs::create_dir_all(dir)?;
-        let path = dir.join(format!("incoming-{}-{:p}", std::process::id(), &raw const *dir));
-        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
+        let (path, file) = unshared(dir)?;
         std::fs::remove_file(&path)?;
         Ok(Incoming { header: None, rows: Vec::new(), spool: BufWriter::new(file), leaves: 0, hash: Sha256::new(), complete: false })
     }
@@ -241,7 +241,8 @@ impl Incoming {
         match (frame.kind, &self.header) {
             (Some(FrameKind::Header(header)), None) => {
                 let peaks = header.peaks.iter().map(|p| p.as_slice().try_into().ok()).collect::<Option<Vec<Hash>>>();
-                let frontier = peaks.and_then(|p| Frontier::from_parts(header.to_leaf, p)).ok_or_else(|| refuse("the header does not fit"))?;
+                let frontier =
+                    peaks.and_then(|p| Frontier::from_parts(header.to_leaf, p)).ok_or_else(|| refuse("the header does not fit"))?;
                 self.header = Some((header.from_leaf, frontier, header.rows));
                 Ok(())
             }
@@ -280,6 +281,19 @@ impl Incoming {
                 Ok(SnapshotData { rows: Arc::new(self.rows), frontier, leaves: LeafSource::Spooled { from, file } })
             }
             _ => Err(refuse("it ended before its trailer")),
+        }
+    }
+}
+
+/// A file in `dir` that no other receiver has: two groups may arrive at once, and an earlier process with this id may
+/// have left one behind.
+fn unshared(dir: &Path) -> io::Result<(PathBuf, File)> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    loop {
+        let path = dir.join(format!("incoming-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
+        match File::options().read(true).write(true).create_new(true).open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            opened => return opened.map(|file| (path, file)),
         }
     }
 }

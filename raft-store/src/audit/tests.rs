@@ -87,8 +87,15 @@ fn old_boots_are_forgotten_oldest_first() {
 #[test]
 fn a_head_with_another_root_stops_the_replica() {
     let signed = |root: u8| {
-        let checkpoint =
-            SignedCheckpoint { size: 5, root: vec![root; 32], node: 2, signature: vec![1], log: "audit/0".into(), time: 1, control_index: 1 };
+        let checkpoint = SignedCheckpoint {
+            size: 5,
+            root: vec![root; 32],
+            node: 2,
+            signature: vec![1],
+            log: "audit/0".into(),
+            time: 1,
+            control_index: 1,
+        };
         format::encode_audit(&AuditMessage { kind: Some(AuditKind::Checkpoint(checkpoint)) })
     };
     let mut machine = AuditMachine::new(Box::new(|log, size| (log == "audit/0" && size == 5).then_some([9; 32])));
@@ -98,9 +105,40 @@ fn a_head_with_another_root_stops_the_replica() {
     assert!(error.to_string().contains("forked"), "{error}");
 }
 
+/// A replica that catches up applies many entries before its leaves are shown; such a head is compared later.
 #[test]
-fn unknown_kinds_and_empty_batches_stop_the_replica() {
+fn a_head_beyond_this_replica_is_compared_once_it_is_there() {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    let size = Arc::new(AtomicU64::new(0));
+    let shown = size.clone();
+    let mut machine =
+        AuditMachine::new(Box::new(move |_, at| (at <= shown.load(Ordering::Relaxed)).then_some([u8::try_from(at).expect("small"); 32])));
+    let signed = |size: u64, root: u8| {
+        let checkpoint =
+            SignedCheckpoint { size, root: vec![root; 32], node: 2, signature: vec![1], log: "audit/0".into(), time: 1, control_index: 1 };
+        format::encode_audit(&AuditMessage { kind: Some(AuditKind::Checkpoint(checkpoint)) })
+    };
+    machine.apply(1, 0, &signed(5, 5)).expect("cannot tell yet");
+    size.store(5, Ordering::Relaxed);
+    machine.apply(2, 5, &batch(1, 1, 1, 1)).expect("it was this root");
+    machine.apply(3, 6, &signed(7, 8)).expect("cannot tell yet");
+    size.store(7, Ordering::Relaxed);
+    let error = machine.apply(4, 7, &batch(1, 1, 2, 1)).expect_err("it is another root");
+    assert!(error.to_string().contains("forked"), "{error}");
+}
+
+#[test]
+fn unknown_kinds_stop_the_replica() {
     machine().apply(1, 0, &Bytes::from_static(&[1])).expect_err("no kind");
     machine().apply(1, 0, &Bytes::from_static(&[9, 1])).expect_err("another version");
-    machine().apply(1, 0, &batch(1, 1, 1, 0)).expect_err("no records");
+}
+
+/// One node that sends nonsense must not stop all replicas for good.
+#[test]
+fn batches_that_make_no_sense_are_refused_with_an_answer() {
+    let mut log = Log::new();
+    assert!(log.apply(&batch(1, 1, 1, 0)).gap, "no records");
+    assert!(log.apply(&batch(1, 1, 0, 1)).gap, "sequences start at 1");
+    assert!(log.apply(&batch(1, 1, u64::MAX - 3, 2)).gap, "far beyond");
+    assert!(log.leaves.is_empty() && log.rows.is_empty());
 }

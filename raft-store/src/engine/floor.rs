@@ -23,29 +23,36 @@ pub enum FloorError {
     Io(#[from] io::Error),
     #[error("FLOOR: its checksum does not fit")]
     Damaged,
+    #[error("FLOOR: missing beside existing data; what had been made durable cannot be told")]
+    Missing,
+    #[error("CURRENT: missing, though {0} writes had been made durable here")]
+    DatabaseMissing(u64),
 }
 
 const LENGTH: usize = 8 + 8;
 
 impl Floor {
+    /// Before the database is opened: in a folder without one the floor is made, beside one it must be there.
     pub(super) fn open(dir: &Path) -> Result<Floor, FloorError> {
-        let file = File::options().read(true).write(true).create(true).truncate(false).open(dir.join("FLOOR"))?;
-        let length = file.metadata()?.len();
-        let value = if length == 0 {
-            0
-        } else {
-            let mut bytes = [0; LENGTH];
-            if length != LENGTH as u64 {
-                return Err(FloorError::Damaged);
+        let path = dir.join("FLOOR");
+        if !dir.join("CURRENT").exists() {
+            // A new database here would forget a vote and whatever was acknowledged.
+            match File::open(&path).map_err(FloorError::Io).and_then(|file| decode(&file)) {
+                Ok(value) if value > 0 => return Err(FloorError::DatabaseMissing(value)),
+                _ => {}
             }
-            file.read_exact_at(&mut bytes, 0)?;
-            let (number, check) = bytes.split_at(8);
-            if check != checksum(number) {
-                return Err(FloorError::Damaged);
-            }
-            u64::from_be_bytes(number.try_into().expect("eight bytes"))
+            let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
+            file.write_all_at(&encode(0), 0)?;
+            file.sync_all()?;
+            File::open(dir)?.sync_all()?;
+            return Ok(Floor { file, value: AtomicU64::new(0) });
+        }
+        let file = match File::options().read(true).write(true).open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(FloorError::Missing),
+            opened => opened?,
         };
-        Ok(Floor { file, value: AtomicU64::new(value) })
+        let value = AtomicU64::new(decode(&file)?);
+        Ok(Floor { file, value })
     }
 
     pub(super) fn value(&self) -> u64 {
@@ -57,12 +64,29 @@ impl Floor {
         if self.value.fetch_max(to, Ordering::AcqRel) >= to {
             return Ok(());
         }
-        let number = to.to_be_bytes();
-        let mut bytes = [0; LENGTH];
-        bytes[..8].copy_from_slice(&number);
-        bytes[8..].copy_from_slice(&checksum(&number));
-        self.file.write_all_at(&bytes, 0)
+        self.file.write_all_at(&encode(to), 0)
     }
+}
+
+fn decode(file: &File) -> Result<u64, FloorError> {
+    if file.metadata()?.len() != LENGTH as u64 {
+        return Err(FloorError::Damaged);
+    }
+    let mut bytes = [0; LENGTH];
+    file.read_exact_at(&mut bytes, 0)?;
+    let (number, check) = bytes.split_at(8);
+    if check != checksum(number) {
+        return Err(FloorError::Damaged);
+    }
+    Ok(u64::from_be_bytes(number.try_into().expect("eight bytes")))
+}
+
+fn encode(value: u64) -> [u8; LENGTH] {
+    let number = value.to_be_bytes();
+    let mut bytes = [0; LENGTH];
+    bytes[..8].copy_from_slice(&number);
+    bytes[8..].copy_from_slice(&checksum(&number));
+    bytes
 }
 
 fn checksum(number: &[u8]) -> [u8; 8] {

@@ -26,7 +26,10 @@ fn the_bytes_are_what_they_were() {
     assert_eq!(hex(&encode_vote(&Vote::new(5, 2))), "0108051002");
     assert_eq!(hex(&encode_log_id(&id(2, 7))), "0108021007");
     let batch = RecordBatch { node: 1, boot: 9, first_sequence: 4, records: vec![Bytes::from_static(b"r")] };
-    assert_eq!(hex(&encode_audit(&AuditMessage { kind: Some(AuditKind::Records(batch)) })), "010a100801110900000000000000180422 0172".replace(' ', ""));
+    assert_eq!(
+        hex(&encode_audit(&AuditMessage { kind: Some(AuditKind::Records(batch)) })),
+        "010a100801110900000000000000180422 0172".replace(' ', "")
+    );
 }
 
 #[test]

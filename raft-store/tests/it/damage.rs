@@ -11,7 +11,9 @@ use raft_store::format::VoteMessage;
 use crate::ledger::Ledger;
 use crate::restart::{append, apply, entry, open};
 
+/// Flips at random places of the large files; of the small ones every byte is tried.
 const FLIPS: usize = 120;
+const SMALL: usize = 64;
 
 /// RocksDB's own diary and option dump; its identity and lock carry nothing.
 fn carries_data(path: &Path) -> bool {
@@ -19,7 +21,7 @@ fn carries_data(path: &Path) -> bool {
     !(name.starts_with("LOG") || name.starts_with("OPTIONS") || matches!(name, "LOCK" | "IDENTITY"))
 }
 
-fn copy(from: &Path, to: &Path) -> Vec<PathBuf> {
+pub fn copy(from: &Path, to: &Path) -> Vec<PathBuf> {
     fs::create_dir_all(to).expect("a folder");
     let mut files = Vec::new();
     for file in fs::read_dir(from).expect("reads").map(|f| f.expect("an entry").path()) {
@@ -31,55 +33,103 @@ fn copy(from: &Path, to: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// What a node would serve from this folder.
-fn served(dir: &Path) -> Result<(usize, usize, [u8; 32]), String> {
+/// What a node would serve from this folder: entries, rows, leaves and their root.
+#[derive(Debug, PartialEq)]
+struct Served {
+    entries: usize,
+    rows: usize,
+    leaves: u64,
+    root: [u8; 32],
+}
+
+fn served(dir: &Path) -> Result<Served, String> {
     let engine = open(dir).map_err(|e| e.to_string())?;
     let mut log = engine.log_store(0).map_err(|e| e.to_string())?;
     let state = StateMachine::open(&engine, 0, Ledger::default()).map_err(|e| e.to_string())?;
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let entries = runtime.block_on(log.try_get_log_entries(..)).map_err(|e| e.to_string())?;
     let vote = runtime.block_on(log.read_vote()).map_err(|e| e.to_string())?;
-    if vote != Some(VoteMessage { term: 2, node: 1, committed: true }.into()) {
-        return Err("served another vote".into());
-    }
+    assert_eq!(vote, Some(VoteMessage { term: 2, node: 1, committed: true }.into()), "a changed vote was served");
     let whole = entries.iter().zip(1..).all(|(found, n)| *found == entry(1, n));
     assert!(whole, "a changed entry was served");
-    let size = state.leaves().size();
-    Ok((entries.len(), state.machine().rows.len(), state.leaves().root_at(size).map_err(|e| e.to_string())?))
+    let leaves = state.leaves().size();
+    let root = state.leaves().root_at(leaves).map_err(|e| e.to_string())?;
+    Ok(Served { entries: entries.len(), rows: state.machine().rows.len(), leaves, root })
 }
 
-fn sweep(original: &Path) {
-    let expected = served(original).expect("undamaged");
-    let scratch = tempfile::tempdir().expect("a folder");
-    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut random = |below: u64| {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        seed % below
-    };
-    let (mut detected, mut harmless) = (0, 0);
-    for flip in 0..FLIPS {
-        let dir = scratch.path().join(flip.to_string());
-        let files: Vec<PathBuf> =
-            copy(original, &dir).into_iter().filter(|f| carries_data(f) && fs::metadata(f).expect("a file").len() > 0).collect();
-        let file = &files[flip % files.len()];
-        let mut bytes = fs::read(file).expect("reads");
-        let at = usize::try_from(random(bytes.len() as u64)).expect("fits");
-        bytes[at] ^= 1 << random(8);
-        fs::write(file, bytes).expect("writes");
-        match served(&dir) {
-            Err(_) => detected += 1,
-            Ok(found) => {
-                assert_eq!(found, expected, "{} at {at} changed what is served", file.display());
-                harmless += 1;
-            }
+struct Sweep<'a> {
+    original: &'a Path,
+    scratch: tempfile::TempDir,
+    expected: Served,
+    tried: usize,
+    harmless: Vec<String>,
+}
+
+impl Sweep<'_> {
+    /// The original is only ever copied: opening it would move what lies in its write-ahead log into tables.
+    fn of(original: &Path) -> Sweep<'_> {
+        let scratch = tempfile::tempdir().expect("a folder");
+        let undamaged = scratch.path().join("undamaged");
+        copy(original, &undamaged);
+        let expected = served(&undamaged).expect("a copy without damage opens");
+        assert_eq!((expected.entries, expected.rows, expected.leaves), (400, 400, 400));
+        Sweep { original, scratch, expected, tried: 0, harmless: Vec::new() }
+    }
+
+    fn files(&self) -> Vec<(String, usize)> {
+        let mut files: Vec<(String, usize)> = fs::read_dir(self.original)
+            .expect("reads")
+            .map(|f| f.expect("an entry").path())
+            .filter(|f| carries_data(f))
+            .map(|f| (f.file_name().expect("a name").to_string_lossy().into_owned(), fs::metadata(&f).expect("a file").len() as usize))
+            .filter(|(_, length)| *length > 0)
+            .collect();
+        files.sort();
+        files
+    }
+
+    fn flip(&mut self, name: &str, at: usize, bit: u32) {
+        self.tried += 1;
+        let dir = self.scratch.path().join(self.tried.to_string());
+        copy(self.original, &dir);
+        let file = dir.join(name);
+        let mut bytes = fs::read(&file).expect("reads");
+        bytes[at] ^= 1 << bit;
+        fs::write(&file, bytes).expect("writes");
+        if let Ok(found) = served(&dir) {
+            assert_eq!(found, self.expected, "bit {bit} of byte {at} of {name} changed what is served");
+            self.harmless.push(format!("{name}:{at}.{bit}"));
         }
         fs::remove_dir_all(&dir).expect("removes");
     }
-    // Padding and unread footers are the only harmless places.
-    println!("{detected} of {FLIPS} flips detected at start, {harmless} changed nothing");
-    assert!(detected * 10 >= FLIPS * 7, "{detected} of {FLIPS} were detected");
+
+    fn run(mut self) -> Self {
+        let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut random = |below: usize| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            usize::try_from(seed % below as u64).expect("fits")
+        };
+        let (small, large): (Vec<_>, Vec<_>) = self.files().into_iter().partition(|(_, length)| *length <= SMALL);
+        for (name, length) in small {
+            for at in 0..length {
+                self.flip(&name, at, u32::try_from(random(8)).expect("small"));
+            }
+        }
+        for n in 0..FLIPS {
+            let (name, length) = &large[n % large.len()];
+            self.flip(name, random(*length), u32::try_from(random(8)).expect("small"));
+        }
+        self
+    }
+
+    /// # Panics
+    /// Unless every flip was detected: no place of these files may change unseen.
+    fn all_detected(self) {
+        println!("{} flips, {} not detected: {:?}", self.tried, self.harmless.len(), self.harmless);
+        assert!(self.harmless.is_empty(), "not detected: {:?}", self.harmless);
+    }
 }
 
 async fn fill(dir: &Path) {
@@ -92,14 +142,48 @@ async fn fill(dir: &Path) {
         append(&mut log, entries.clone()).await;
         apply(&mut state, entries).await;
     }
-    engine.sync_blocking().expect("syncs");
 }
 
 /// Everything lies in the write-ahead log.
 #[tokio::test]
-async fn a_flipped_bit_in_the_write_ahead_log_is_found_at_start() {
+async fn every_flipped_bit_of_the_write_ahead_log_is_found_at_start() {
     let dir = tempfile::tempdir().expect("a folder");
     fill(dir.path()).await;
     let original = dir.path().to_owned();
-    tokio::task::spawn_blocking(move || sweep(&original)).await.expect("the sweep holds");
+    let sweep = move || {
+        let sweep = Sweep::of(&original);
+        let files = sweep.files();
+        assert!(files.iter().any(|(name, length)| name.ends_with(".log") && *length > 10_000), "{files:?}");
+        sweep.run().all_detected();
+    };
+    tokio::task::spawn_blocking(sweep).await.expect("the sweep holds");
+}
+
+/// Everything lies in tables: opening moved it there.
+#[tokio::test]
+async fn every_flipped_bit_of_the_tables_is_found_at_start() {
+    let dir = tempfile::tempdir().expect("a folder");
+    fill(dir.path()).await;
+    drop(open(dir.path()).expect("opens"));
+    let original = dir.path().to_owned();
+    let sweep = move || {
+        let sweep = Sweep::of(&original);
+        let files = sweep.files();
+        assert!(files.iter().filter(|(name, _)| name.ends_with(".sst")).count() >= 5, "{files:?}");
+        sweep.run().all_detected();
+    };
+    tokio::task::spawn_blocking(sweep).await.expect("the sweep holds");
+}
+
+#[tokio::test]
+async fn a_folder_that_lost_a_file_is_not_begun_anew() {
+    let dir = tempfile::tempdir().expect("a folder");
+    fill(dir.path()).await;
+    for lost in ["CURRENT", "FLOOR", "VERSION"] {
+        let copied = tempfile::tempdir().expect("a folder");
+        copy(dir.path(), copied.path());
+        fs::remove_file(copied.path().join(lost)).expect("removes");
+        let error = open(copied.path()).err().expect("refused").to_string();
+        assert!(error.contains(lost) && error.contains("missing"), "{error}");
+    }
 }

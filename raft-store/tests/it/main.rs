@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod install;
 mod ledger;
 mod restart;
 mod suite;

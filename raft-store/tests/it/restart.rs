@@ -4,11 +4,10 @@ use bytes::Bytes;
 use domain::audit::merkle;
 use futures_util::stream;
 use openraft::storage::{IOFlushed, RaftLogStorage as _, RaftStateMachine as _};
+use openraft::type_config::TypeConfigExt;
 use openraft::{EntryPayload, RaftLogReader as _, RaftSnapshotBuilder as _};
 use raft_store::format::{LogIdMessage, VoteMessage};
-use openraft::type_config::TypeConfigExt;
 use raft_store::{Engine, EngineOptions, Entry, Incoming, LogId, LogStore, OpenError, Payload, StateMachine, TypeConfig, Vote};
-
 
 use crate::ledger::Ledger;
 
@@ -180,4 +179,60 @@ fn a_second_opener_is_refused() {
     let _first = open(dir.path()).expect("opens");
     let error = open(dir.path()).err().expect("refused").to_string();
     assert!(error.contains("another process"), "{error}");
+}
+
+/// The state may be ahead of the durable log: a leader applies what a quorum of others has on disk.
+#[tokio::test]
+async fn a_state_ahead_of_the_log_is_caught_up_with() {
+    let dir = tempfile::tempdir().expect("a folder");
+    {
+        let engine = open(dir.path()).expect("opens");
+        let mut log = engine.log_store(0).expect("an empty log");
+        append(&mut log, (1..=5).map(|n| entry(1, n)).collect()).await;
+        log.purge(id(1, 9)).await.expect("purges beyond its end");
+        let state = log.get_log_state().await.expect("reads");
+        assert_eq!((state.last_purged_log_id, state.last_log_id), (Some(id(1, 9)), Some(id(1, 9))));
+        append(&mut log, vec![entry(2, 10)]).await;
+    }
+    let engine = open(dir.path()).expect("opens again");
+    let mut log = engine.log_store(0).expect("the log is whole");
+    let state = log.get_log_state().await.expect("reads");
+    assert_eq!((state.last_purged_log_id, state.last_log_id), (Some(id(1, 9)), Some(id(2, 10))));
+    assert_eq!(log.try_get_log_entries(..).await.expect("reads"), [entry(2, 10)]);
+}
+
+#[tokio::test]
+async fn groups_of_one_engine_do_not_touch_each_other() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let engine = open(dir.path()).expect("opens");
+    let (mut one, mut two) = (engine.log_store(1).expect("empty"), engine.log_store(2).expect("empty"));
+    append(&mut one, (1..=20).map(|n| entry(1, n)).collect()).await;
+    append(&mut two, (1..=20).map(|n| entry(1, n)).collect()).await;
+    one.truncate_after(Some(id(1, 10))).await.expect("truncates");
+    one.purge(id(1, 10)).await.expect("purges");
+    drop((one, two, engine));
+    let engine = open(dir.path()).expect("opens again");
+    let (one, mut two) = (engine.log_store(1).expect("whole"), engine.log_store(2).expect("whole"));
+    assert_eq!(one.last_index(), Some(10));
+    assert_eq!(two.try_get_log_entries(..).await.expect("reads").len(), 20);
+}
+
+/// Whoever waits learns of the failure, the hook runs once, and nothing is taken any more.
+#[tokio::test]
+async fn a_poisoned_engine_takes_and_promises_nothing() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (sender, hook) = std::sync::mpsc::channel();
+    let options =
+        EngineOptions { on_poison: Box::new(move |message| sender.send(message.to_owned()).expect("heard")), ..EngineOptions::default() };
+    let engine = Engine::open(dir.path(), options).expect("opens");
+    let mut log = engine.log_store(0).expect("an empty log");
+    append(&mut log, vec![entry(1, 1)]).await;
+    engine.poison("a disk that lies");
+    engine.poison("again");
+    engine.sync_blocking().expect_err("nothing is durable from here on");
+    let (done, callback) = <TypeConfig as TypeConfigExt>::oneshot();
+    log.append(vec![entry(1, 2)], IOFlushed::signal(done)).await.expect_err("is not taken");
+    assert!(!matches!(callback.await, Ok(Ok(()))), "is not called durable");
+    let heard: Vec<String> = hook.try_iter().collect();
+    assert!(heard.len() == 1 && heard[0].contains("a disk that lies"), "{heard:?}");
 }
