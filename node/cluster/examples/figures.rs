@@ -51,7 +51,8 @@ async fn three(folder: &Path) -> Result<Vec<Cluster>, Failure> {
     for n in ["2", "3"] {
         let token = nodes[0].make_join_token(n.parse()?, Actor::Operator, Duration::from_secs(600)).await?;
         let port = free_port()?;
-        let about = JoinAs { address: format!("127.0.0.1:{port}"), admin_address: format!("127.0.0.1:{}", port ^ 1), voter: true, hosts: vec![] };
+        let about =
+            JoinAs { address: format!("127.0.0.1:{port}"), admin_address: format!("127.0.0.1:{}", port ^ 1), voter: true, hosts: vec![] };
         let dir = folder.join(n);
         join::join_cluster(&dir, &token, &about).await?;
         nodes.push(start(&dir, port).await?);

@@ -50,7 +50,9 @@ pub struct SignedHead {
 impl SignedHead {
     /// As a signed note, with the keys that counted at the checkpoint's control index.
     pub fn note(&self, state: &State) -> Note {
-        let keys = |node: &NodeId| state.members.get(node)?.checkpoint_keys.range(..=self.checkpoint.control_index).next_back().map(|(_, key)| key);
+        let keys = |node: &NodeId| {
+            state.members.get(node)?.checkpoint_keys.range(..=self.checkpoint.control_index).next_back().map(|(_, key)| key)
+        };
         let signatures = self.signatures.iter().filter_map(|(node, signature)| Some((*node, keys(node)?, signature.as_slice())));
         self.checkpoint.note(signatures)
     }
@@ -76,7 +78,11 @@ impl Audit {
         self.reader(log).size()
     }
 
-    async fn read<T: Send + 'static>(&self, log: LogName, read: impl FnOnce(LeafReader) -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    async fn read<T: Send + 'static>(
+        &self,
+        log: LogName,
+        read: impl FnOnce(LeafReader) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
         let reader = self.reader(log);
         tokio::task::spawn_blocking(move || read(reader)).await.map_err(io::Error::other)?
     }

@@ -83,7 +83,8 @@ impl Node {
             }
             for log in LogName::ALL {
                 let size = self.reader(log).size();
-                let done = self.checkpoints.done.lock().get(&log).copied().or_else(|| self.checkpoints_of(log).last().map(|h| h.checkpoint.size));
+                let done =
+                    self.checkpoints.done.lock().get(&log).copied().or_else(|| self.checkpoints_of(log).last().map(|h| h.checkpoint.size));
                 if size == 0 || done.is_some_and(|d| d >= size) {
                     continue;
                 }
@@ -97,7 +98,8 @@ impl Node {
 
     async fn make_checkpoint(self: &Arc<Self>, log: LogName, size: u64) -> Result<(), String> {
         let reader = self.reader(log);
-        let root = tokio::task::spawn_blocking(move || reader.root_at(size)).await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
+        let root =
+            tokio::task::spawn_blocking(move || reader.root_at(size)).await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
         let state = self.publisher.state();
         // The voters that count are those of the state the checkpoint names.
         let voters: Vec<NodeId> = state.members.values().filter(|m| m.role == MemberRole::Voter).map(|m| m.id).collect();
@@ -198,7 +200,8 @@ impl Node {
             let checkpoint = self.checkpoint(log, *size, last.root.as_slice().try_into().ok()?, last.control_index, last.time);
             // Signatures under another text (an earlier attempt at the same size) do not add up with these.
             let same = |s: &&SignedCheckpoint| s.time == last.time && s.control_index == last.control_index && s.root == last.root;
-            let signatures: Vec<(NodeId, Vec<u8>)> = signatures.values().filter(same).map(|s| (NodeId(s.node), s.signature.clone())).collect();
+            let signatures: Vec<(NodeId, Vec<u8>)> =
+                signatures.values().filter(same).map(|s| (NodeId(s.node), s.signature.clone())).collect();
             let complete = signatures.iter().filter(|(node, _)| is_voter(node)).count() >= needed;
             Some(SignedHead { checkpoint, signatures, complete })
         };

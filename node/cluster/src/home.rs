@@ -94,13 +94,7 @@ pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<(), HomeError
     let parent = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(parent).map_err(io(parent))?;
     let temporary = path.with_extension("tmp");
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&temporary)
-        .map_err(io(&temporary))?;
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary).map_err(io(&temporary))?;
     file.write_all(content).and_then(|()| file.sync_all()).map_err(io(&temporary))?;
     fs::rename(&temporary, path).map_err(io(path))?;
     fs::File::open(parent).and_then(|dir| dir.sync_all()).map_err(io(parent))
@@ -154,10 +148,7 @@ impl Home {
         let facts = read_text(&path)?;
         let malformed = |message: String| HomeError::Malformed { path: path.display().to_string(), message };
         let fact = |key: &str| {
-            facts
-                .lines()
-                .find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))
-                .ok_or_else(|| malformed(format!("`{key}` is missing")))
+            facts.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')).ok_or_else(|| malformed(format!("`{key}` is missing")))
         };
         let number = |key: &str| fact(key)?.parse::<u64>().map_err(|_| malformed(format!("`{key}` is not a number")));
         let format = number("format")?;

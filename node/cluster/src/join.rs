@@ -7,8 +7,8 @@ use std::time::Duration;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use bytes::Bytes;
 use data_encoding::BASE32_NOPAD;
-use domain::command::{Actor, Command, FEATURE_LEVEL_MAX, Rejection, Reply};
 use domain::audit::checkpoint::{Origin, VerifierKey};
+use domain::command::{Actor, Command, FEATURE_LEVEL_MAX, Rejection, Reply};
 use domain::id::{Digest, Name, NodeId, ProposalId};
 use domain::member::{MemberRole, Serving};
 use rustls_pki_types::CertificateDer;
@@ -72,7 +72,13 @@ pub fn init_cluster(dir: &Path, first_admin: &Name, hosts: &[String]) -> Result<
 
 /// The folder of the node that starts an incarnation: fresh authorities, a fresh node 1. The key-encryption key is
 /// made new, and wrapped to the recovery key.
-fn write_founder(dir: &Path, cluster: &str, incarnation: u64, founding: &Founding, hosts: &[String]) -> Result<(Issued, String), JoinError> {
+fn write_founder(
+    dir: &Path,
+    cluster: &str,
+    incarnation: u64,
+    founding: &Founding,
+    hosts: &[String],
+) -> Result<(Issued, String), JoinError> {
     let kek = KeyEncryptionKey::generate()?;
     let peers = Authority::generate(cluster, incarnation, "nodes")?;
     let people = Authority::generate(cluster, incarnation, "people")?;
@@ -336,7 +342,11 @@ mod tests {
 
     #[test]
     fn a_printed_join_token_parses_back() {
-        let token = JoinToken { authority: [7; 32], secret: Zeroizing::new([9; 32]), addresses: vec!["n1.example:7400".into(), "[::1]:7400".into()] };
+        let token = JoinToken {
+            authority: [7; 32],
+            secret: Zeroizing::new([9; 32]),
+            addresses: vec!["n1.example:7400".into(), "[::1]:7400".into()],
+        };
         let again = JoinToken::parse(&token.printed()).expect("parses");
         assert_eq!((again.authority, &again.secret, &again.addresses), (token.authority, &token.secret, &token.addresses));
         for bad in ["", "assize-join.AA.BB.host:1", "assize-join.", &token.printed()[..80]] {

@@ -132,7 +132,12 @@ impl PeerNetwork {
             .map_err(|e| rpc_error(e.error))
     }
 
-    async fn vote_like(&self, kind: Kind, rpc: VoteRequest<TypeConfig>, option: RPCOption) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+    async fn vote_like(
+        &self,
+        kind: Kind,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
         let answer = self.ask::<_, wire::VoteResponse>(kind, &convert::vote_request(&rpc), &option).await?;
         convert::from_vote_response(&answer).map_err(rpc_error)
     }
@@ -229,7 +234,11 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
         self.vote_like(Kind::Vote, rpc, option).await
     }
 
-    async fn pre_vote(&mut self, rpc: VoteRequest<TypeConfig>, option: RPCOption) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+    async fn pre_vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
         self.vote_like(Kind::PreVote, rpc, option).await
     }
 
@@ -264,7 +273,8 @@ impl PeerNetwork {
         let mut channel = self.transport.open(self.to, Class::Bulk).await.map_err(streaming_error)?;
         let send = async {
             channel.tx.send(wire::encode(&Open { kind: Kind::Snapshot.into(), group: self.group })).await?;
-            let head = wire::SnapshotHead { vote: convert::vote(&vote), meta: raft_store::format::encode_snapshot_meta(&snapshot.meta).into() };
+            let head =
+                wire::SnapshotHead { vote: convert::vote(&vote), meta: raft_store::format::encode_snapshot_meta(&snapshot.meta).into() };
             channel.tx.send(wire::encode(&head)).await?;
             let have: wire::SnapshotHave = wire::decode(channel.rx.expect().await?)?;
             let mut frames = snapshot.snapshot.frames(have.leaves);

@@ -67,7 +67,14 @@ impl Node {
                 let answer = self.answer_raft(kind, open.group, question).await?;
                 send_last(&mut channel.tx, answer).await
             }
-            Kind::Propose | Kind::Renew | Kind::AwaitEnforced | Kind::Cosign | Kind::Status | Kind::Transfer | Kind::Suspect | Kind::Gateway => {
+            Kind::Propose
+            | Kind::Renew
+            | Kind::AwaitEnforced
+            | Kind::Cosign
+            | Kind::Status
+            | Kind::Transfer
+            | Kind::Suspect
+            | Kind::Gateway => {
                 let question = channel.rx.expect().await?;
                 let answer = self.answer(kind, open.group, from, question).await?;
                 send_last(&mut channel.tx, answer).await
@@ -183,7 +190,9 @@ fn append_requests(rx: FrameRx) -> impl Stream<Item = openraft::raft::AppendEntr
 
 async fn answer_appends(
     mut tx: FrameTx,
-    answers: impl Stream<Item = Result<openraft::raft::StreamAppendResult<crate::raft::TypeConfig>, openraft::error::Fatal<crate::raft::TypeConfig>>>,
+    answers: impl Stream<
+        Item = Result<openraft::raft::StreamAppendResult<crate::raft::TypeConfig>, openraft::error::Fatal<crate::raft::TypeConfig>>,
+    >,
 ) -> Result<(), PeerError> {
     let mut answers = std::pin::pin!(answers);
     while let Some(answer) = answers.next().await {

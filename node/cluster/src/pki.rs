@@ -8,8 +8,8 @@ use std::str::FromStr;
 
 use domain::id::{Name, NodeId};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, SanType,
 };
 use sha2::{Digest as _, Sha256};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};

@@ -51,7 +51,10 @@ impl Node {
         let deadline = Instant::now() + within;
         let proposal = encode_proposal(&Proposal { id, actor, stamp: LogTime(0), command });
         if proposal.len() > PROPOSAL_SIZE_MAX {
-            return Err(ProposeError::NotCommitted(format!("the command has {} bytes, at most {PROPOSAL_SIZE_MAX} are possible", proposal.len())));
+            return Err(ProposeError::NotCommitted(format!(
+                "the command has {} bytes, at most {PROPOSAL_SIZE_MAX} are possible",
+                proposal.len()
+            )));
         }
         let proposal = Bytes::from(proposal);
         // Once an attempt ended without an answer, later certainty about other attempts does not take that back.

@@ -17,8 +17,8 @@ use openraft::raft::responder::ProgressResponder;
 use openraft::{Config, LinearizerOption, Raft, RaftMetrics, SnapshotPolicy, StepDownPolicy};
 use raft_store::audit::{AuditMachine, Heads};
 use raft_store::format::{self, AuditKind, AuditMessage, RecordBatch};
-pub(crate) use raft_store::{OpenError as StorageError, Payload, PeerNode, SnapshotData, TypeConfig, Vote as VoteOf};
 use raft_store::{Engine, EngineOptions, LeafReader, LogStore, StateMachine as Store};
+pub(crate) use raft_store::{OpenError as StorageError, Payload, PeerNode, SnapshotData, TypeConfig, Vote as VoteOf};
 
 use crate::machine::ControlMachine;
 use crate::node::Node;
@@ -67,7 +67,10 @@ fn config(name: &str, heartbeat: u64, election: (u64, u64), entries: u64, snapsh
 
 /// What became of a write, as far as the leader that was asked can say.
 pub(crate) enum Written {
-    Committed { index: u64, reply: Bytes },
+    Committed {
+        index: u64,
+        reply: Bytes,
+    },
     /// Certainly not appended here.
     NotLeader(NotLeader),
     Unknown(String),
@@ -95,7 +98,10 @@ pub(crate) async fn write_outcome<SM: StateMachine<TypeConfig>>(raft: &Raft<Type
 }
 
 /// Hands a write to the group, in the order of calls, and returns what waits for its outcome.
-pub(crate) async fn write_in_order<SM: StateMachine<TypeConfig>>(raft: &Raft<TypeConfig, SM>, payload: Bytes) -> BoxFuture<'static, Written> {
+pub(crate) async fn write_in_order<SM: StateMachine<TypeConfig>>(
+    raft: &Raft<TypeConfig, SM>,
+    payload: Bytes,
+) -> BoxFuture<'static, Written> {
     let (responder, completed) = ProgressResponder::complete_only();
     if let Err(e) = raft.client_write_ff(Payload(payload), Some(responder)).await {
         let why = e.to_string();
@@ -193,7 +199,9 @@ pub(crate) fn record_batch(node: u64, boot: u64, first_sequence: u64, records: V
 pub(crate) enum BatchReply {
     /// Everything up to this sequence is in the log.
     Through(u64),
-    Gap { expected: u64 },
+    Gap {
+        expected: u64,
+    },
 }
 
 pub(crate) fn batch_reply(bytes: &Bytes) -> Result<BatchReply, String> {

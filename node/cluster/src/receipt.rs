@@ -36,7 +36,10 @@ impl Node {
         let mut applied = self.publisher.applied();
         let reached = matches!(timeout(PROPOSE_DEADLINE, applied.wait_for(|a| *a >= done.index)).await, Ok(Ok(_)));
         if !reached {
-            return Err(ProposeError::Unknown(format!("index {} is committed, but this node could not follow its enforcement", done.index)));
+            return Err(ProposeError::Unknown(format!(
+                "index {} is committed, but this node could not follow its enforcement",
+                done.index
+            )));
         }
         // A repeated proposal is answered with what the first one made: that is what has to be enforced, and where its
         // receipt is filed. It is committed as well, so the wait from now on is long enough.

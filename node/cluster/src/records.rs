@@ -161,7 +161,8 @@ impl Node {
             return Ok(ours);
         }
         let opening = self.transport();
-        let mut channel = tokio::time::timeout(RECORDS_ATTEMPT, opening.open(leader, Class::Audit)).await.map_err(|_| PeerError::Timeout)??;
+        let mut channel =
+            tokio::time::timeout(RECORDS_ATTEMPT, opening.open(leader, Class::Audit)).await.map_err(|_| PeerError::Timeout)??;
         channel.tx.send(wire::encode(&Open { kind: Kind::Records.into(), group: raft::AUDIT_GROUP })).await?;
         Ok(channel)
     }

@@ -10,7 +10,9 @@ use domain::time::LogTime;
 use tokio::time::{timeout, timeout_at};
 
 use crate::clock::{Boottime, wall_ms};
-use crate::limits::{CONFIRM_DEADLINE, LEASE, PROPOSE_ATTEMPT, REJOIN_PAUSE, RENEWAL_DEADLINE, RENEWAL_INTERVAL, RENEWAL_RETRY, barrier_wait};
+use crate::limits::{
+    CONFIRM_DEADLINE, LEASE, PROPOSE_ATTEMPT, REJOIN_PAUSE, RENEWAL_DEADLINE, RENEWAL_INTERVAL, RENEWAL_RETRY, barrier_wait,
+};
 use crate::log_time::StampClock;
 use crate::node::Node;
 use crate::peer_client::ask;

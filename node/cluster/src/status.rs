@@ -77,7 +77,12 @@ impl Node {
                 live: self.live_status(member.id, member.role).await,
             }
         });
-        Status { term: raft::term(&self.control), control_leader: self.control_leader(), audit_leader: self.audit_leader(), nodes: join_all(members).await }
+        Status {
+            term: raft::term(&self.control),
+            control_leader: self.control_leader(),
+            audit_leader: self.audit_leader(),
+            nodes: join_all(members).await,
+        }
     }
 
     async fn live_status(&self, node: NodeId, role: MemberRole) -> Option<LiveStatus> {

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use openraft::Raft;
 use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult, TransferLeaderRequest, VoteRequest, VoteResponse};
-use raft_store::format::{self, FormatError};
 use raft_store::LogId;
+use raft_store::format::{self, FormatError};
 
 use super::{SnapshotData, SnapshotOf, StateMachine, TypeConfig, VoteOf};
 use crate::peer_transport::PeerError;
@@ -92,11 +92,7 @@ fn from_vote_request(request: &wire::VoteRequest) -> Result<VoteRequest<TypeConf
 }
 
 fn vote_response(response: &VoteResponse<TypeConfig>) -> wire::VoteResponse {
-    wire::VoteResponse {
-        vote: vote(&response.vote),
-        granted: response.vote_granted,
-        last: response.last_log_id.as_ref().map(log_id),
-    }
+    wire::VoteResponse { vote: vote(&response.vote), granted: response.vote_granted, last: response.last_log_id.as_ref().map(log_id) }
 }
 
 pub(crate) fn from_vote_response(response: &wire::VoteResponse) -> Result<VoteResponse<TypeConfig>, PeerError> {
@@ -108,11 +104,7 @@ pub(crate) fn from_vote_response(response: &wire::VoteResponse) -> Result<VoteRe
 }
 
 pub(crate) fn transfer_request(request: &TransferLeaderRequest<TypeConfig>) -> wire::TransferLeaderRequest {
-    wire::TransferLeaderRequest {
-        from: vote(request.from_leader()),
-        to: *request.to_node_id(),
-        last: request.last_log_id().map(log_id),
-    }
+    wire::TransferLeaderRequest { from: vote(request.from_leader()), to: *request.to_node_id(), last: request.last_log_id().map(log_id) }
 }
 
 fn from_transfer_request(request: &wire::TransferLeaderRequest) -> Result<TransferLeaderRequest<TypeConfig>, PeerError> {
@@ -120,7 +112,11 @@ fn from_transfer_request(request: &wire::TransferLeaderRequest) -> Result<Transf
 }
 
 /// Votes, pre-votes and leadership transfers, for either group.
-pub(crate) async fn answer_vote<SM: StateMachine<TypeConfig>>(raft: &Raft<TypeConfig, SM>, kind: Kind, question: Bytes) -> Result<Bytes, PeerError> {
+pub(crate) async fn answer_vote<SM: StateMachine<TypeConfig>>(
+    raft: &Raft<TypeConfig, SM>,
+    kind: Kind,
+    question: Bytes,
+) -> Result<Bytes, PeerError> {
     match kind {
         Kind::Vote => {
             let request = from_vote_request(&wire::decode(question)?)?;
@@ -140,7 +136,11 @@ pub(crate) async fn answer_vote<SM: StateMachine<TypeConfig>>(raft: &Raft<TypeCo
 }
 
 /// Hands a received snapshot to the group; answers with its vote.
-pub(crate) async fn install_snapshot<SM>(raft: &Raft<TypeConfig, SM>, head: &wire::SnapshotHead, data: SnapshotData) -> Result<Bytes, PeerError>
+pub(crate) async fn install_snapshot<SM>(
+    raft: &Raft<TypeConfig, SM>,
+    head: &wire::SnapshotHead,
+    data: SnapshotData,
+) -> Result<Bytes, PeerError>
 where
     SM: StateMachine<TypeConfig, SnapshotData = SnapshotData>,
 {

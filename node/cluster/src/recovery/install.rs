@@ -49,7 +49,12 @@ pub(super) async fn groups(dir: &Path, node: NodeId, control: SnapshotOf, audit:
         let store = Store::open(&engines.audit_data, AUDIT_GROUP, audit_machine()).map_err(failed)?;
         begin(store, log, node, audit).await?;
     }
-    engines.control.sync_blocking().and_then(|()| engines.audit_log.sync_blocking()).and_then(|()| engines.audit_data.sync_blocking()).map_err(failed)
+    engines
+        .control
+        .sync_blocking()
+        .and_then(|()| engines.audit_log.sync_blocking())
+        .and_then(|()| engines.audit_data.sync_blocking())
+        .map_err(failed)
 }
 
 /// The log goes on after the snapshot's last entry, in a later term, with `node` as the only voter.

@@ -93,7 +93,10 @@ async fn a_node_far_behind_and_a_new_one_catch_up_by_snapshot() {
         let mut recorded = records.recorded();
         tokio::time::timeout(SOON, recorded.wait_for(|r| *r >= last)).await.expect("in time").expect("open");
     }
-    eventually("the logs the lost node would need are gone", || async { test.at(leader).log_starts().0 > 60 && test.at(leader).log_starts().1 > 60 }).await;
+    eventually("the logs the lost node would need are gone", || async {
+        test.at(leader).log_starts().0 > 60 && test.at(leader).log_starts().1 > 60
+    })
+    .await;
     test.restart(behind).await;
     let fresh = test.join(false).await;
     for node in [behind, fresh] {

@@ -197,7 +197,14 @@ impl Test {
         let address = wires.relay(1).await;
         let running = start(&dir, 1, address, &wires, snapshot_after).await;
         running.cluster.wait_serving(SOON).await.expect("node 1 serves");
-        Test { wires, nodes: BTreeMap::from([(1, running)]), folder, stopped: BTreeMap::new(), snapshot_after, recovery_key: founded.recovery_key.printed().to_string() }
+        Test {
+            wires,
+            nodes: BTreeMap::from([(1, running)]),
+            folder,
+            stopped: BTreeMap::new(),
+            snapshot_after,
+            recovery_key: founded.recovery_key.printed().to_string(),
+        }
     }
 
     /// Runs a node whose folder is there already.
@@ -241,7 +248,12 @@ impl Test {
         let next = self.nodes.keys().chain(self.stopped.keys()).max().expect("node 1") + 1;
         let dir = self.folder.path().join(format!("{next}-{}", rand::random::<u32>()));
         let address = self.wires.relay(next).await;
-        let about = JoinAs { address: address.to_string(), admin_address: format!("127.0.0.1:{}", 20_000 + next), voter, hosts: vec!["localhost".into()] };
+        let about = JoinAs {
+            address: address.to_string(),
+            admin_address: format!("127.0.0.1:{}", 20_000 + next),
+            voter,
+            hosts: vec!["localhost".into()],
+        };
         let node = join::join_cluster(&dir, token, &about).await?;
         assert_eq!(node, NodeId(next), "ids count up");
         let running = start(&dir, next, address, &self.wires, self.snapshot_after).await;
