@@ -68,7 +68,8 @@ impl House {
         }
         for node in metadata["resolve"]["nodes"].as_array().expect("metadata resolves") {
             let built_with = node["deps"].as_array().expect("a node has deps").iter();
-            let normal = built_with.filter(|dep| dep["dep_kinds"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind["kind"].is_null())));
+            let normal =
+                built_with.filter(|dep| dep["dep_kinds"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind["kind"].is_null())));
             let package = packages.iter().find(|package| package["id"] == node["id"]).expect("a node is a package");
             let on = normal.map(|dep| text(&dep["pkg"])).filter(|id| switched_on(package, &node["features"], &house.names[id]));
             house.edges.insert(text(&node["id"]), on.collect());
@@ -109,9 +110,7 @@ impl House {
             ways.filter(|(id, _)| forbidden(id)).map(|(_, way)| way.join(" → ")).collect()
         };
         match rule {
-            Rule::ReachesNone { from, none_of } => {
-                ways_from(from, &|id| none_of.iter().any(|name| matches(name, &self.names[id])))
-            }
+            Rule::ReachesNone { from, none_of } => ways_from(from, &|id| none_of.iter().any(|name| matches(name, &self.names[id]))),
             Rule::StaysOutOfNode { from } => ways_from(from, &|id| self.rooms.contains(id)),
             Rule::Banned { name } => ways_from("*", &|id| self.names[id] == name),
             Rule::KnownOnlyTo { dependency, to } => {
@@ -137,7 +136,7 @@ fn switched_on(package: &Value, features: &Value, dependency: &str) -> bool {
         let switches = |entry: &str| entry == format!("dep:{key}") || entry.starts_with(&format!("{key}/"));
         let mut enabled = features.as_array().into_iter().flatten().filter_map(Value::as_str);
         let entries = |feature: &str| package["features"][feature].as_array().into_iter().flatten().filter_map(Value::as_str).any(switches);
-        declared["optional"] != true || enabled.any(|feature| entries(feature))
+        declared["optional"] != true || enabled.any(entries)
     })
 }
 
