@@ -85,10 +85,7 @@ impl Postgres {
         let server = Background::start("postgres", &mut command, &dir.path().join("log"))?;
         let postgres = Postgres { port, release, _server: server, dir };
         wait::until("PostgreSQL to accept", Duration::from_secs(30), || postgres.superuser("postgres", "SELECT 1").map(Some))?;
-        postgres.superuser(
-            "postgres",
-            &format!("CREATE ROLE {GATEWAY_USER} LOGIN PASSWORD '{GATEWAY_PASSWORD}'; "),
-        )?;
+        postgres.superuser("postgres", &format!("CREATE ROLE {GATEWAY_USER} LOGIN PASSWORD '{GATEWAY_PASSWORD}'"))?;
         postgres.superuser("postgres", &format!("CREATE DATABASE app OWNER {GATEWAY_USER}"))?;
         Ok(postgres)
     }
@@ -115,6 +112,34 @@ impl Postgres {
     /// When the log cannot be read.
     pub fn statements(&self) -> Result<String> {
         std::fs::read_to_string(self.dir.path().join("log")).context("the server's log")
+    }
+
+    /// Serves TLS with this certificate and key, to who asks for it.
+    ///
+    /// # Errors
+    /// When the server does not take them.
+    pub fn enable_tls(&self, certificate: &Path, key: &Path) -> Result<()> {
+        for (source, name, mode) in [(certificate, "server.pem", "644"), (key, "server.key", "600")] {
+            let open = self.dir.path().join(format!("open-{name}"));
+            std::fs::copy(source, &open)?;
+            std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o644))?;
+            run(unprivileged(Path::new("install")).args(["-m", mode]).arg(&open).arg(self.dir.path().join("data").join(name)))?;
+        }
+        for setting in ["ssl_cert_file = 'server.pem'", "ssl_key_file = 'server.key'", "ssl = on"] {
+            self.superuser("postgres", &format!("ALTER SYSTEM SET {setting}"))?;
+        }
+        self.superuser("postgres", "SELECT pg_reload_conf()")?;
+        wait::until("TLS to be on", Duration::from_secs(10), || Ok((self.superuser("postgres", "SHOW ssl")? == "on").then_some(())))
+    }
+
+    /// Folder of the programs that came with this server.
+    pub fn programs(&self) -> PathBuf {
+        self.release.bin()
+    }
+
+    /// Folder of its socket, on which the superuser needs no password.
+    pub fn socket(&self) -> &Path {
+        self.dir.path()
     }
 
     pub fn address(&self) -> String {

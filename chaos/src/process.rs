@@ -18,12 +18,8 @@ impl Background {
     /// When the program cannot be started.
     pub fn start(name: &str, command: &mut Command, log: &Path) -> Result<Self> {
         let file = File::options().create(true).append(true).open(log).with_context(|| log.display().to_string())?;
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(file.try_clone()?)
-            .stderr(file)
-            .spawn()
-            .with_context(|| format!("starting {name}"))?;
+        let child =
+            command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).spawn().with_context(|| format!("starting {name}"))?;
         Ok(Background { name: name.to_owned(), child, log: log.to_owned() })
     }
 

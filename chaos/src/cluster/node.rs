@@ -1,0 +1,133 @@
+//! One node: its ports, its configuration, its process.
+
+use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::PATIENCE;
+use crate::process::Background;
+use crate::{ports, wait};
+
+pub struct Node {
+    /// From 1.
+    pub number: usize,
+    pub config: PathBuf,
+    pub data: PathBuf,
+    pub cluster: u16,
+    pub admin: u16,
+    pub http: u16,
+    /// Shared listener, plain, SCRAM.
+    pub postgres: u16,
+    /// SCRAM, TLS for who asks. Only with [`super::Setup::tls`].
+    pub tls: u16,
+    /// The token as password inside TLS, bound to the target `orders`. Only with [`super::Setup::tls`].
+    pub password: u16,
+    log: PathBuf,
+    process: Option<Background>,
+}
+
+impl Node {
+    /// Chooses ports and writes the configuration.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn prepare(number: usize, dir: &Path, tls: bool) -> Result<Node> {
+        let node = Node {
+            number,
+            config: dir.join(format!("node{number}.toml")),
+            data: dir.join(format!("node{number}")),
+            cluster: ports::free(),
+            admin: ports::free(),
+            http: ports::free(),
+            postgres: ports::free(),
+            tls: ports::free(),
+            password: ports::free(),
+            log: dir.join(format!("node{number}.log")),
+            process: None,
+        };
+        std::fs::write(&node.config, node.toml(dir, tls)?)?;
+        Ok(node)
+    }
+
+    fn toml(&self, dir: &Path, tls: bool) -> Result<String> {
+        let Node { cluster, admin, http, postgres, .. } = self;
+        let mut text = format!(
+            "data_dir = {:?}\n\
+             [cluster]\nlisten = \"127.0.0.1:{cluster}\"\nadvertise = \"127.0.0.1:{cluster}\"\n\
+             [admin]\nlisten = \"127.0.0.1:{admin}\"\nadvertise = \"127.0.0.1:{admin}\"\n\
+             [http]\nlisten = \"127.0.0.1:{http}\"\n\
+             [[listener]]\nprotocol = \"postgres\"\nlisten = \"127.0.0.1:{postgres}\"\n",
+            self.data
+        );
+        if tls {
+            let files = format!("certificate = {:?}\nkey = {:?}\n", dir.join("server.pem"), dir.join("server.key"));
+            write!(text, "[[listener]]\nprotocol = \"postgres\"\nlisten = \"127.0.0.1:{}\"\n[listener.tls]\n{files}", self.tls)?;
+            write!(
+                text,
+                "[[listener]]\nprotocol = \"postgres\"\nlisten = \"127.0.0.1:{}\"\ntarget = \"orders\"\nauth = \"password-over-tls\"\n\
+                 [listener.tls]\n{files}required = true\n",
+                self.password
+            )?;
+        }
+        Ok(text)
+    }
+
+    pub(super) fn start(&mut self, binary: &Path) -> Result<()> {
+        let mut command = Command::new(binary);
+        command.arg("node").arg("--config").arg(&self.config);
+        self.process = Some(Background::start(&format!("node {}", self.number), &mut command, &self.log)?);
+        Ok(())
+    }
+
+    /// Waits until `/readyz` says that it serves.
+    ///
+    /// # Errors
+    /// When it does not within [`PATIENCE`].
+    pub fn ready(&self) -> Result<()> {
+        wait::until(&format!("node {} to be ready", self.number), PATIENCE, || {
+            let answer = self.get("/readyz")?;
+            if answer.starts_with("HTTP/1.1 200") || answer.starts_with("HTTP/1.0 200") { Ok(Some(())) } else { bail!("{answer}") }
+        })
+    }
+
+    /// An answer of its HTTP listener, with its head.
+    ///
+    /// # Errors
+    /// When it does not listen or answer.
+    pub fn get(&self, path: &str) -> Result<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.http))?;
+        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
+    pub(super) fn kill(&mut self) {
+        self.process = None;
+    }
+
+    pub fn is_up(&mut self) -> bool {
+        self.process.as_mut().is_some_and(Background::is_running)
+    }
+
+    /// A signal by name: `STOP`, `CONT`, `TERM`.
+    ///
+    /// # Errors
+    /// When the node is not running.
+    pub fn signal(&self, signal: &str) -> Result<()> {
+        self.process.as_ref().context("the node is not running")?.signal(signal)
+    }
+
+    /// What an operator would look at first, and last.
+    pub fn log_tail(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(25)..].join("\n")
+    }
+}

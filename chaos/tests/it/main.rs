@@ -1,0 +1,9 @@
+//! What is promised to operators and agents, each promise against real processes.
+
+mod admin;
+mod clients;
+mod hold;
+mod records;
+mod revocation;
+mod road;
+mod smoke;

@@ -1,0 +1,73 @@
+//! Nothing happens without a record, and the records prove themselves to somebody who has only the export.
+
+use std::io::Write as _;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use chaos::cluster::{PATIENCE, Setup, with};
+use chaos::wait;
+
+#[test]
+fn an_export_verifies_offline_and_a_flipped_byte_does_not() {
+    with(Setup::default(), |cluster| {
+        let token = cluster.token("bot")?;
+        for number in 0..20 {
+            cluster.sql(&cluster.url(number % 3, "bot", &token), &format!("insert into orders values ({number}, 'kept')"))?.ok()?;
+        }
+        let earlier = cluster.export("earlier.bin")?;
+        cluster.sql(&cluster.url(0, "bot", &token), "delete from orders where id = 3")?.ok()?;
+        let later = cluster.export("later.bin")?;
+        for node in 0..3 {
+            cluster.kill(node);
+        }
+        ensure!(!cluster.genesis.is_empty(), "cluster init printed the genesis");
+        cluster.verify(&earlier, &[])?.ok()?;
+        cluster.verify(&later, &["--record", "5"])?.ok()?;
+        cluster.verify(&later, &["--between", "4", "12"])?.ok()?;
+
+        let whole = std::fs::read(&later)?;
+        for at in [whole.len() / 4, whole.len() / 2, whole.len() - whole.len() / 8] {
+            let mut forged = whole.clone();
+            forged[at] ^= 1;
+            let path = cluster.path("forged.bin");
+            std::fs::write(&path, forged)?;
+            cluster.verify(path.as_ref(), &[])?.fails(1).with_context(|| format!("byte {at} of {}", whole.len()))?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn without_a_quorum_nothing_is_forwarded_and_the_client_is_told_within_three_seconds() {
+    with(Setup::default(), |cluster| {
+        let token = cluster.token("bot")?;
+        let url = cluster.url(0, "bot", &token);
+        let log = std::fs::File::create(cluster.path("lost.out"))?;
+        let mut session =
+            cluster.psql(&url).args(["-v", "VERBOSITY=verbose"]).stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log).spawn()?;
+        let mut typed = session.stdin.take().context("a pipe")?;
+        let told = |cluster: &chaos::cluster::Cluster| std::fs::read_to_string(cluster.path("lost.out")).unwrap_or_default();
+        writeln!(typed, "insert into orders values (1, 'before') returning note;")?;
+        wait::until("the first insert", PATIENCE, || Ok(told(cluster).contains("before").then_some(())))?;
+        cluster.nodes[1].signal("STOP")?;
+        cluster.nodes[2].signal("STOP")?;
+        let begun = Instant::now();
+        writeln!(typed, "insert into orders values (2, 'after-the-quorum') returning note;")?;
+        let outcome = wait::until("an answer", PATIENCE, || {
+            Ok((told(cluster).contains("ERROR") || told(cluster).contains("FATAL")).then_some(begun.elapsed()))
+        });
+        let seen = cluster.postgres.statements()?;
+        cluster.nodes[1].signal("CONT")?;
+        cluster.nodes[2].signal("CONT")?;
+        session.kill()?;
+        session.wait()?;
+        ensure!(outcome? < Duration::from_millis(3_200), "told after {begun:?}: {}", told(cluster));
+        ensure!(told(cluster).contains("57014") || told(cluster).contains("57P03"), "{}", told(cluster));
+        ensure!(!seen.contains("after-the-quorum"), "PostgreSQL saw a statement that no quorum had recorded");
+        cluster.settled()?;
+        ensure!(!cluster.postgres.statements()?.contains("after-the-quorum"), "nor later");
+        ensure!(cluster.sql(&url, "select count(*) from orders")?.ok()?.trim() == "1", "with the quorum back, work goes on");
+        Ok(())
+    });
+}

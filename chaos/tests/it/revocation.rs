@@ -1,0 +1,93 @@
+//! Revoked means out: on every node, in the middle of what runs.
+
+use anyhow::{Context as _, Result, ensure};
+use chaos::cluster::{Cluster, PATIENCE, Setup, id_in, with};
+use chaos::process::Background;
+use chaos::wait;
+
+#[test]
+fn revocation_locks_and_expiry_end_live_sessions_on_all_nodes() {
+    with(Setup::default(), |cluster| {
+        let token = cluster.token("bot")?;
+        let running = sleepers(cluster, "bot", &token)?;
+        let grants = cluster.json(&["grant", "list", "--principal", "bot"])?;
+        let grant = grants["grants"][0]["id"].as_str().context("bot has a grant")?.to_owned();
+        let receipt = cluster.cli(&["grant", "revoke", &grant, "--reason", "job ended"])?.ok()?;
+        for node in 1..=3 {
+            ensure!(receipt.contains(&format!("node {node}: enforced")), "{receipt}");
+        }
+        ended(cluster, running, "job ended", id_in(&receipt, "revocation-"))?;
+        let refused = cluster.sql(&cluster.url(1, "bot", &token), "select 1")?.fails(2)?;
+        ensure!(refused.contains("FATAL"), "{refused}");
+
+        // A lock says the same about a target, until it is deleted.
+        let builder = cluster.token("builder")?;
+        let running = sleepers(cluster, "builder", &builder)?;
+        let locked = cluster.cli(&["lock", "create", "--target", "orders", "--reason", "incident 7"])?.ok()?;
+        ended(cluster, running, "locked", id_in(&locked, "revocation-"))?;
+        ensure!(cluster.sql(&cluster.url(2, "builder", &builder), "select 1")?.code == 2);
+        let lock = id_in(&locked, "lock-").with_context(|| locked.clone())?;
+        cluster.cli(&["lock", "delete", &lock])?.ok()?;
+        cluster.settled()?;
+        ensure!(cluster.sql(&cluster.url(2, "builder", &builder), "select 1")?.ok()?.trim() == "1");
+
+        // A token: the sessions opened with it, and no other's.
+        let tokens = cluster.json(&["token", "list", "builder"])?;
+        let id = tokens["tokens"][0]["id"].as_str().with_context(|| tokens.to_string())?.to_owned();
+        let running = sleepers(cluster, "builder", &builder)?;
+        cluster.cli(&["token", "revoke", "builder", &id])?.ok()?;
+        ended(cluster, running, "", None)?;
+        ensure!(cluster.sql(&cluster.url(0, "builder", &builder), "select 1")?.code == 2);
+
+        // A grant that ends by itself.
+        let second = cluster.token("bot")?;
+        cluster
+            .cli(&[
+                "grant",
+                "create",
+                "--principal",
+                "bot",
+                "--target",
+                "orders",
+                "--role",
+                "client",
+                "-p",
+                "postgres:select on app.public.orders",
+                "--expires",
+                "6s",
+            ])?
+            .ok()?;
+        let running = sleepers(cluster, "bot", &second)?;
+        ended(cluster, running, "", None)
+    });
+}
+
+/// A long statement through each node, all three at work in PostgreSQL.
+fn sleepers(cluster: &Cluster, agent: &str, token: &str) -> Result<Vec<Background>> {
+    let started = (0..3)
+        .map(|node| {
+            let name = format!("{agent}-{node}-{}", chaos::ports::free());
+            cluster.psql_in_background(&name, &cluster.url(node, agent, token), "select pg_sleep(300)")
+        })
+        .collect::<Result<Vec<_>>>()?;
+    wait::until("three running statements", PATIENCE, || Ok((asleep(cluster)? == "3").then_some(())))?;
+    Ok(started)
+}
+
+fn asleep(cluster: &Cluster) -> Result<String> {
+    cluster.postgres.superuser(
+        "postgres",
+        "select count(*) from pg_stat_activity where usename = 'assize_gateway' and state = 'active' and query like '%pg_sleep%'",
+    )
+}
+
+/// Every client was told why, and PostgreSQL runs nothing of theirs any more.
+fn ended(cluster: &Cluster, clients: Vec<Background>, reason: &str, id: Option<String>) -> Result<()> {
+    for mut client in clients {
+        let status = client.ended(PATIENCE)?;
+        let told = client.tail();
+        ensure!(!status.success() && told.contains("57P01") && told.contains(reason), "{told}");
+        ensure!(id.as_ref().is_none_or(|id| told.contains(id)), "{told} names {id:?}");
+    }
+    wait::until("PostgreSQL to run nothing of theirs", PATIENCE, || Ok((asleep(cluster)? == "0").then_some(())))
+}
