@@ -62,13 +62,12 @@ impl LeafReader {
         let start = columns::numbered(self.group, range.start);
         let family = self.engine.family(columns::LEAVES);
         let mut bytes = 0;
-        let mut expected = range.start;
-        for item in self.engine.db().iterator_cf_opt(family, options, IteratorMode::From(&start, Direction::Forward)) {
+        let stored = self.engine.db().iterator_cf_opt(family, options, IteratorMode::From(&start, Direction::Forward));
+        for (expected, item) in (range.start..).zip(stored) {
             let (key, value) = item.map_err(io::Error::other)?;
             if columns::number_of(&key) != Some(expected) {
                 return Err(missing("leaf", expected));
             }
-            expected += 1;
             bytes += value.len();
             leaves.push(Bytes::from(value));
             if bytes >= bytes_max {

@@ -18,7 +18,7 @@ fn clients_do_their_work_against_postgresql_15_and_outlive_a_node() {
 
 #[test]
 fn clients_do_their_work_against_postgresql_18() {
-    with(Setup { release: Release::Eighteen, ..Setup::default() }, |cluster| all(cluster));
+    with(Setup { release: Release::Eighteen, ..Setup::default() }, all);
 }
 
 fn all(cluster: &mut Cluster) -> Result<()> {

@@ -36,7 +36,9 @@ pub struct Attempt {
 pub enum Outcome {
     Approved,
     /// What was granted and not admitted, a permission a line.
-    Modified { dropped: Vec<String> },
+    Modified {
+        dropped: Vec<String>,
+    },
     Revoked(Refusal),
 }
 

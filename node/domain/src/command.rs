@@ -55,11 +55,11 @@ use crate::grant::{GrantSource, TargetSelector};
 use crate::id::{Digest, GrantId, Index, LockId, Name, NodeId, OperationId, ProposalId, RequestId, RevocationId, TokenId};
 use crate::lock::LockOn;
 use crate::member::{MemberRole, NodeReceipt};
+use crate::operation::Protocol;
 use crate::permission::PermissionSet;
 use crate::principal::{PrincipalKind, ScramVerifier, TokenUse};
 use crate::request::Ask;
 use crate::target::UpstreamTls;
-use crate::operation::Protocol;
 use crate::time::LogTime;
 
 /// One entry of the control log, as proposed.
@@ -92,54 +92,197 @@ pub enum Expect {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     // cluster
-    FoundCluster { id: String, incarnation: u64, recovery_key: [u8; 32], first_admin: Name },
-    RegisterNode { node: NodeId, address: String, admin_address: String, checkpoint_key: [u8; 32], sealing_key: [u8; 32], role: MemberRole, feature_level_max: u32, join_token: Option<Digest> },
-    SetNodeRole { node: NodeId, role: MemberRole },
-    SetServing { node: NodeId, serving: bool },
-    RotateCheckpointKey { node: NodeId, key: [u8; 32] },
-    MakeJoinToken { lookup: Digest, valid: Duration },
-    RaiseFeatureLevel { level: u32 },
+    FoundCluster {
+        id: String,
+        incarnation: u64,
+        recovery_key: [u8; 32],
+        first_admin: Name,
+    },
+    RegisterNode {
+        node: NodeId,
+        address: String,
+        admin_address: String,
+        checkpoint_key: [u8; 32],
+        sealing_key: [u8; 32],
+        role: MemberRole,
+        feature_level_max: u32,
+        join_token: Option<Digest>,
+    },
+    SetNodeRole {
+        node: NodeId,
+        role: MemberRole,
+    },
+    SetServing {
+        node: NodeId,
+        serving: bool,
+    },
+    RotateCheckpointKey {
+        node: NodeId,
+        key: [u8; 32],
+    },
+    MakeJoinToken {
+        lookup: Digest,
+        valid: Duration,
+    },
+    RaiseFeatureLevel {
+        level: u32,
+    },
     /// Log time moves on although nothing else happens: expiry follows it.
     Tick,
-    FileReceipt { revocation: RevocationId, nodes: Vec<NodeReceipt> },
+    FileReceipt {
+        revocation: RevocationId,
+        nodes: Vec<NodeReceipt>,
+    },
 
     // nouns
-    PutPrincipal { name: Name, kind: PrincipalKind, active: bool, labels: BTreeMap<String, String>, expect: Expect },
-    DeletePrincipal { name: Name, expect: Expect },
-    IssueToken { principal: Name, usage: TokenUse, lookup: Digest, scram: ScramVerifier, label: String, expires: Option<LogTime> },
-    RevokeToken { principal: Name, token: TokenId },
-    PutTarget { name: Name, protocol: Protocol, address: String, tls: UpstreamTls, credential: Name, default_database: String, hold: Duration, request_expiry: Duration, approvals_needed: u32, owner: Option<Name>, labels: BTreeMap<String, String>, weak_cancel: bool, expect: Expect },
-    DeleteTarget { name: Name, expect: Expect },
-    PutCredential { name: Name, username: String, sealed: Sealed, expect: Expect },
-    DeleteCredential { name: Name, expect: Expect },
-    PutRole { name: Name, description: String, permissions: PermissionSet, expect: Expect },
-    DeleteRole { name: Name, expect: Expect },
-    PutJob { name: Name, purpose: String, owner: Name, backup_owner: Option<Name>, permissions: PermissionSet, roles: BTreeSet<Name>, data_classes: BTreeSet<String>, environments: BTreeSet<String>, expires: Option<LogTime>, expect: Expect },
-    DeleteJob { name: Name, expect: Expect },
+    PutPrincipal {
+        name: Name,
+        kind: PrincipalKind,
+        active: bool,
+        labels: BTreeMap<String, String>,
+        expect: Expect,
+    },
+    DeletePrincipal {
+        name: Name,
+        expect: Expect,
+    },
+    IssueToken {
+        principal: Name,
+        usage: TokenUse,
+        lookup: Digest,
+        scram: ScramVerifier,
+        label: String,
+        expires: Option<LogTime>,
+    },
+    RevokeToken {
+        principal: Name,
+        token: TokenId,
+    },
+    PutTarget {
+        name: Name,
+        protocol: Protocol,
+        address: String,
+        tls: UpstreamTls,
+        credential: Name,
+        default_database: String,
+        hold: Duration,
+        request_expiry: Duration,
+        approvals_needed: u32,
+        owner: Option<Name>,
+        labels: BTreeMap<String, String>,
+        weak_cancel: bool,
+        expect: Expect,
+    },
+    DeleteTarget {
+        name: Name,
+        expect: Expect,
+    },
+    PutCredential {
+        name: Name,
+        username: String,
+        sealed: Sealed,
+        expect: Expect,
+    },
+    DeleteCredential {
+        name: Name,
+        expect: Expect,
+    },
+    PutRole {
+        name: Name,
+        description: String,
+        permissions: PermissionSet,
+        expect: Expect,
+    },
+    DeleteRole {
+        name: Name,
+        expect: Expect,
+    },
+    PutJob {
+        name: Name,
+        purpose: String,
+        owner: Name,
+        backup_owner: Option<Name>,
+        permissions: PermissionSet,
+        roles: BTreeSet<Name>,
+        data_classes: BTreeSet<String>,
+        environments: BTreeSet<String>,
+        expires: Option<LogTime>,
+        expect: Expect,
+    },
+    DeleteJob {
+        name: Name,
+        expect: Expect,
+    },
 
     // access
-    IssueGrant { name: Option<Name>, principal: Name, target: TargetSelector, permissions: PermissionSet, roles: BTreeSet<Name>, valid_from: Option<LogTime>, expires: Option<LogTime>, review_due: Option<LogTime>, strict: bool, source: GrantSource },
-    RevokeGrant { grant: GrantId, reason: String },
-    ConfirmGrant { grant: GrantId },
-    OpenRequest { principal: Name, on_behalf_of: Option<Name>, target: Name, ask: Ask, reason: String },
-    DecideRequest { request: RequestId, approve: bool, reason: String },
-    WithdrawRequest { request: RequestId },
+    IssueGrant {
+        name: Option<Name>,
+        principal: Name,
+        target: TargetSelector,
+        permissions: PermissionSet,
+        roles: BTreeSet<Name>,
+        valid_from: Option<LogTime>,
+        expires: Option<LogTime>,
+        review_due: Option<LogTime>,
+        strict: bool,
+        source: GrantSource,
+    },
+    RevokeGrant {
+        grant: GrantId,
+        reason: String,
+    },
+    ConfirmGrant {
+        grant: GrantId,
+    },
+    OpenRequest {
+        principal: Name,
+        on_behalf_of: Option<Name>,
+        target: Name,
+        ask: Ask,
+        reason: String,
+    },
+    DecideRequest {
+        request: RequestId,
+        approve: bool,
+        reason: String,
+    },
+    WithdrawRequest {
+        request: RequestId,
+    },
     /// At most once, cluster-wide: the same operation may repeat it, any other finds it spent.
-    SpendApproval { request: RequestId, digest: Digest, by: OperationId },
+    SpendApproval {
+        request: RequestId,
+        digest: Digest,
+        by: OperationId,
+    },
     /// What was spent but provably never forwarded; only by the boot that spent it.
-    ReturnApproval { request: RequestId, by: OperationId },
-    CreateLock { on: LockOn, reason: String, expires: Option<LogTime> },
-    DeleteLock { lock: LockId },
+    ReturnApproval {
+        request: RequestId,
+        by: OperationId,
+    },
+    CreateLock {
+        on: LockOn,
+        reason: String,
+        expires: Option<LogTime>,
+    },
+    DeleteLock {
+        lock: LockId,
+    },
 }
 
 /// What a command answers. A refusal is an answer, replicated like any other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     /// Done; the entity's new version.
-    Done { version: Index },
+    Done {
+        version: Index,
+    },
     Token(TokenId),
     Grant(GrantId),
-    Request { request: RequestId, joined: bool },
+    Request {
+        request: RequestId,
+        joined: bool,
+    },
     Lock(LockId),
     Spent,
     Rejected(Rejection),

@@ -97,7 +97,10 @@ impl World {
 
     pub(crate) fn founded() -> World {
         let mut w = World::empty();
-        w.done(Actor::Operator, Command::FoundCluster { id: "test".to_owned(), incarnation: 1, recovery_key: [1; 32], first_admin: name("ana") });
+        w.done(
+            Actor::Operator,
+            Command::FoundCluster { id: "test".to_owned(), incarnation: 1, recovery_key: [1; 32], first_admin: name("ana") },
+        );
         for (person, role) in [("ben", Some("reviewer")), ("eve", Some("reviewer")), ("cora", None), ("dan", None), ("fay", None)] {
             w.done(by("ana"), person_command(person, true));
             if let Some(role) = role {
@@ -242,7 +245,14 @@ pub(crate) fn agent_command(agent: &str, owner: &str, job: Option<&str>, active:
 
 pub(crate) fn token_command(principal: &str, secret: u8, expires: Option<LogTime>) -> Command {
     let scram = ScramVerifier { salt: [9; 16], iterations: 4096, stored_key: [secret; 32], server_key: [secret; 32] };
-    Command::IssueToken { principal: name(principal), usage: TokenUse::Gateway, lookup: digest(secret), scram, label: String::new(), expires }
+    Command::IssueToken {
+        principal: name(principal),
+        usage: TokenUse::Gateway,
+        lookup: digest(secret),
+        scram,
+        label: String::new(),
+        expires,
+    }
 }
 
 pub(crate) fn credential_command(credential: &str, username: &str) -> Command {
@@ -319,9 +329,18 @@ pub(crate) fn member_command(id: u64, role: MemberRole, join_token: Option<Diges
 /// The same grant with roles instead of permissions.
 pub(crate) fn with_roles(command: Command, as_roles: &[&str]) -> Command {
     match command {
-        Command::IssueGrant { name, principal, target, valid_from, expires, review_due, strict, source, .. } => {
-            Command::IssueGrant { name, principal, target, permissions: PermissionSet::default(), roles: names(as_roles), valid_from, expires, review_due, strict, source }
-        }
+        Command::IssueGrant { name, principal, target, valid_from, expires, review_due, strict, source, .. } => Command::IssueGrant {
+            name,
+            principal,
+            target,
+            permissions: PermissionSet::default(),
+            roles: names(as_roles),
+            valid_from,
+            expires,
+            review_due,
+            strict,
+            source,
+        },
         other => other,
     }
 }
@@ -329,9 +348,18 @@ pub(crate) fn with_roles(command: Command, as_roles: &[&str]) -> Command {
 /// The same grant with another end, begin and review date.
 pub(crate) fn with_times(command: Command, from: Option<LogTime>, end: Option<LogTime>, review: Option<LogTime>) -> Command {
     match command {
-        Command::IssueGrant { name, principal, target, permissions, roles, strict, source, .. } => {
-            Command::IssueGrant { name, principal, target, permissions, roles, valid_from: from, expires: end, review_due: review, strict, source }
-        }
+        Command::IssueGrant { name, principal, target, permissions, roles, strict, source, .. } => Command::IssueGrant {
+            name,
+            principal,
+            target,
+            permissions,
+            roles,
+            valid_from: from,
+            expires: end,
+            review_due: review,
+            strict,
+            source,
+        },
         other => other,
     }
 }
@@ -339,9 +367,18 @@ pub(crate) fn with_times(command: Command, from: Option<LogTime>, end: Option<Lo
 /// The same grant as `assize apply` makes it.
 pub(crate) fn declared(command: Command, as_name: &str) -> Command {
     match command {
-        Command::IssueGrant { principal, target, permissions, roles, valid_from, expires, review_due, strict, .. } => {
-            Command::IssueGrant { name: Some(name(as_name)), principal, target, permissions, roles, valid_from, expires, review_due, strict, source: GrantSource::Declared }
-        }
+        Command::IssueGrant { principal, target, permissions, roles, valid_from, expires, review_due, strict, .. } => Command::IssueGrant {
+            name: Some(name(as_name)),
+            principal,
+            target,
+            permissions,
+            roles,
+            valid_from,
+            expires,
+            review_due,
+            strict,
+            source: GrantSource::Declared,
+        },
         other => other,
     }
 }

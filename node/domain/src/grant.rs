@@ -51,9 +51,16 @@ pub enum GrantSource {
 pub enum GrantStatus {
     Active,
     /// By `cluster recover`, until a person confirms it.
-    Suspended { reason: String },
+    Suspended {
+        reason: String,
+    },
     /// Kept as a tombstone: applying it again is a conflict until a person issues a new one.
-    Revoked { by: Name, at: LogTime, reason: String, revocation: RevocationId },
+    Revoked {
+        by: Name,
+        at: LogTime,
+        reason: String,
+        revocation: RevocationId,
+    },
 }
 
 impl TargetSelector {

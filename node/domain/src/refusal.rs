@@ -10,35 +10,65 @@ pub enum Refusal {
     UnknownPrincipal,
     WrongSecret,
     PrincipalInactive,
-    OwnerInactive { owner: Name },
+    OwnerInactive {
+        owner: Name,
+    },
     NoJob,
     JobExpired,
     UnknownTarget,
     NoGrant,
     ReviewOverdue,
     GrantExpired,
-    Locked { lock: LockId },
+    Locked {
+        lock: LockId,
+    },
     // per operation
-    NotGranted { missing: Vec<String> },
-    Unparseable { message: String },
-    Pinned { setting: String },
-    Denied { request: RequestId, reason: String },
-    RequestExpired { request: RequestId },
+    NotGranted {
+        missing: Vec<String>,
+    },
+    Unparseable {
+        message: String,
+    },
+    Pinned {
+        setting: String,
+    },
+    Denied {
+        request: RequestId,
+        reason: String,
+    },
+    RequestExpired {
+        request: RequestId,
+    },
     /// Held long enough; the request stays open.
-    Pending { request: RequestId },
+    Pending {
+        request: RequestId,
+    },
     /// Beyond the permit inside an explicit transaction, where nothing is held.
-    PendingInTransaction { request: RequestId },
-    TooManyRequests { limit: u32 },
-    StatementTooLong { limit: usize },
-    Protocol { message: String },
+    PendingInTransaction {
+        request: RequestId,
+    },
+    TooManyRequests {
+        limit: u32,
+    },
+    StatementTooLong {
+        limit: usize,
+    },
+    Protocol {
+        message: String,
+    },
     // the session ends
-    Revoked { revocation: RevocationId, reason: String },
+    Revoked {
+        revocation: RevocationId,
+        reason: String,
+    },
     // the cluster cannot decide or record
     NoLease,
     NotRecorded,
     OutcomeUnknown,
     Draining,
-    TooManySessions { limit: u32 },
+    TooManySessions {
+        limit: u32,
+    },
 }
 
 impl Refusal {
@@ -84,7 +114,9 @@ impl Refusal {
             Refusal::Unparseable { message } | Refusal::Protocol { message } => message.clone(),
             Refusal::Pinned { setting } => setting.clone(),
             Refusal::Denied { request, reason } => format!("{request}: {reason}"),
-            Refusal::RequestExpired { request } | Refusal::Pending { request } | Refusal::PendingInTransaction { request } => request.to_string(),
+            Refusal::RequestExpired { request } | Refusal::Pending { request } | Refusal::PendingInTransaction { request } => {
+                request.to_string()
+            }
             Refusal::TooManyRequests { limit } | Refusal::TooManySessions { limit } => format!("at most {limit}"),
             Refusal::StatementTooLong { limit } => format!("at most {limit} bytes"),
             Refusal::Revoked { revocation, reason } => format!("{revocation}: {reason}"),

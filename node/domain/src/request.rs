@@ -64,11 +64,17 @@ pub struct Decision {
 pub enum RequestStatus {
     Pending,
     /// May be spent until the request expires. A window has become a grant.
-    Approved { grant: Option<GrantId> },
+    Approved {
+        grant: Option<GrantId>,
+    },
     Denied(Decision),
-    Withdrawn { by: Name },
+    Withdrawn {
+        by: Name,
+    },
     Expired,
-    Spent { by: OperationId },
+    Spent {
+        by: OperationId,
+    },
     /// A version it was judged under changed meanwhile: it must be decided anew.
     Reopened,
 }

@@ -35,7 +35,10 @@ pub struct Target {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UpstreamTls {
     /// PEM roots; empty means the system's.
-    VerifyFull { roots_pem: String, server_name: Option<String> },
+    VerifyFull {
+        roots_pem: String,
+        server_name: Option<String>,
+    },
     /// Encrypted, the peer not verified. For tests and migrations only.
     RequireUnverified,
     Off,

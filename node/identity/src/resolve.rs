@@ -110,13 +110,7 @@ pub fn scram_verifiers(state: &State, now: LogTime, user: &str, mock: &MockKey) 
 ///
 /// # Errors
 /// [`Rejection`].
-pub fn scram_proven(
-    state: &State,
-    now: LogTime,
-    user: &str,
-    proven: TokenId,
-    proof: Proof,
-) -> Result<Identity, Rejection> {
+pub fn scram_proven(state: &State, now: LogTime, user: &str, proven: TokenId, proof: Proof) -> Result<Identity, Rejection> {
     let name = user.parse::<Name>().map_err(|_| Rejection::UnknownPrincipal)?;
     let principal = state.principals.get(&name).ok_or(Rejection::UnknownPrincipal)?;
     let token = principal.tokens.get(&proven).ok_or(Rejection::WrongSecret)?;

@@ -47,7 +47,8 @@ fn main() {
         let shape: Vec<String> = (0..ROUNDS).map(|n| make(1, n + 1_000_000)).collect();
         measure(&format!("{size}: shape seen before"), &shape, &classifier, &context);
         // A text without constants is kept by itself.
-        let text = make(0, 0).replace("= 0", "= $1").replace("> 0", "> $1").replace("LIMIT 21", "").replace("'new'", "$2").replace("'a%'", "$3");
+        let text =
+            make(0, 0).replace("= 0", "= $1").replace("> 0", "> $1").replace("LIMIT 21", "").replace("'new'", "$2").replace("'a%'", "$3");
         let seen = vec![text; ROUNDS];
         measure(&format!("{size}: text seen before"), &seen, &classifier, &context);
         println!("{:<44} {:?}", "", classifier.counts());

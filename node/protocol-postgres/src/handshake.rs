@@ -72,9 +72,16 @@ pub type Look<'a> = &'a (dyn Fn() -> (Arc<State>, LogTime) + Send + Sync);
 pub enum Outcome {
     Identified(Box<Identified>),
     /// A request to cancel; the stream is to be closed once it was passed on, and gets no answer.
-    Cancel { stream: Stream, key: CancelKey },
+    Cancel {
+        stream: Stream,
+        key: CancelKey,
+    },
     /// Turned away and told so; what it claimed to be, for the record.
-    TurnedAway { claimed: Option<Name>, target: Option<Name>, refusal: Refusal },
+    TurnedAway {
+        claimed: Option<Name>,
+        target: Option<Name>,
+        refusal: Refusal,
+    },
     /// Gone, or spoke no sense before it said what it wanted.
     Gone,
 }
@@ -286,12 +293,7 @@ impl Greeting {
     ///
     /// # Panics
     /// Never: none of these messages has a list that could be too long.
-    pub fn write<'a>(
-        &self,
-        out: &mut BytesMut,
-        parameters: impl IntoIterator<Item = (&'a str, &'a str)>,
-        key: &CancelKey,
-    ) {
+    pub fn write<'a>(&self, out: &mut BytesMut, parameters: impl IntoIterator<Item = (&'a str, &'a str)>, key: &CancelKey) {
         let mut put = |message: Backend<'_>| message.write(out).expect("no list in it");
         if let Some(data) = &self.sasl_final {
             put(Backend::Authentication(Authentication::SaslFinal { data: data.as_bytes() }));

@@ -11,10 +11,10 @@ pub mod client_set;
 pub mod codec;
 pub mod handshake;
 pub mod operation;
-pub mod refusal;
-pub mod upstream;
 pub mod protocol;
+pub mod refusal;
 pub mod session;
+pub mod upstream;
 
 use std::sync::Arc;
 

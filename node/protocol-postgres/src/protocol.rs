@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use ::session::authority::Authority;
 use ::session::limits::UPSTREAM_USER_TIMEOUT;
-use ::session::protocol::{Arrived, CANCEL_NUMBER_BITS, CancelKey, Canceller, Claim, Connected, DialFailed, Door, Handshake, Protocol, Ticket};
+use ::session::protocol::{
+    Arrived, CANCEL_NUMBER_BITS, CancelKey, Canceller, Claim, Connected, DialFailed, Door, Handshake, Protocol, Ticket,
+};
 use bytes::{Bytes, BytesMut};
 use domain::id::NodeId;
 use domain::refusal::Refusal;
@@ -144,7 +146,9 @@ async fn dial(identified: &Identified, ticket: &Ticket) -> Result<Reached, (Stri
 }
 
 fn open_credential(authority: &dyn Authority, ticket: &Ticket) -> Result<identity::Secret, (String, String)> {
-    authority.open_credential(&ticket.credential).map_err(|error| ("its credential cannot be opened on this node".to_owned(), error.to_string()))
+    authority
+        .open_credential(&ticket.credential)
+        .map_err(|error| ("its credential cannot be opened on this node".to_owned(), error.to_string()))
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

@@ -56,14 +56,11 @@ pub fn fatal(refusal: &Refusal) -> Response {
 /// The refusal of a login: always FATAL, and a missing lease means "not now" rather than "cancelled".
 pub fn login(refusal: &Refusal) -> Response {
     match refusal {
-        Refusal::NoLease | Refusal::NotRecorded => response(
-            Severity::Fatal,
-            "57P03",
-            "this gateway node cannot admit anybody now: it has no lease or no quorum",
-        )
-        .hint("Connect to another node, or try again in a few seconds."),
-        Refusal::Draining => response(Severity::Fatal, "57P03", "this gateway node is shutting down")
-            .hint("Connect to another node."),
+        Refusal::NoLease | Refusal::NotRecorded => {
+            response(Severity::Fatal, "57P03", "this gateway node cannot admit anybody now: it has no lease or no quorum")
+                .hint("Connect to another node, or try again in a few seconds.")
+        }
+        Refusal::Draining => response(Severity::Fatal, "57P03", "this gateway node is shutting down").hint("Connect to another node."),
         Refusal::PrincipalInactive
         | Refusal::OwnerInactive { .. }
         | Refusal::NoJob
@@ -115,8 +112,9 @@ const REQUEST_HINT: &str = "Ask for it: run the statement alone, outside a trans
 fn worded(severity: Severity, refusal: &Refusal) -> Response {
     let say = |sqlstate, message: String| response(severity, sqlstate, message);
     match refusal {
-        Refusal::UnknownPrincipal | Refusal::WrongSecret => say("28P01", "authentication failed".into())
-            .hint("The user name is the agent's, the password one of its live gateway tokens."),
+        Refusal::UnknownPrincipal | Refusal::WrongSecret => {
+            say("28P01", "authentication failed".into()).hint("The user name is the agent's, the password one of its live gateway tokens.")
+        }
         Refusal::PrincipalInactive
         | Refusal::OwnerInactive { .. }
         | Refusal::NoJob
@@ -128,32 +126,28 @@ fn worded(severity: Severity, refusal: &Refusal) -> Response {
         | Refusal::Locked { .. }
         | Refusal::Revoked { .. } => admission(refusal, "57P01", "session ended"),
         Refusal::NotGranted { missing } => not_granted(severity, missing),
-        Refusal::Unparseable { message } => say("42601", message.clone())
-            .detail("The gateway could not parse this statement and passed nothing on."),
+        Refusal::Unparseable { message } => {
+            say("42601", message.clone()).detail("The gateway could not parse this statement and passed nothing on.")
+        }
         Refusal::Pinned { setting } => say("42501", format!("permission denied: the gateway pins \"{setting}\""))
             .hint("This setting decides how statements are read or whose they are; it cannot be changed here."),
         Refusal::Denied { request, reason } => say("42501", format!("permission denied: {request} was denied"))
             .detail(format!("Reason: {reason}"))
             .hint(format!("Ask the approver about {request}; the same statement will open a new request.")),
-        Refusal::RequestExpired { request } => {
-            say("42501", format!("permission denied: {request} expired without a decision"))
-                .hint("The same statement will open a new request.")
-        }
+        Refusal::RequestExpired { request } => say("42501", format!("permission denied: {request} expired without a decision"))
+            .hint("The same statement will open a new request."),
         Refusal::Pending { request } => say("42501", format!("permission denied: {request} waits for approval"))
-            .hint(format!(
-                "Once it is approved (assize request approve {request}), run the same statement again, on any node."
-            )),
+            .hint(format!("Once it is approved (assize request approve {request}), run the same statement again, on any node.")),
         Refusal::PendingInTransaction { request } => {
             say("42501", format!("permission denied inside a transaction: {request} waits for approval"))
                 .detail("Nothing is held inside a transaction, because its locks would wait for people.")
                 .hint(format!("Roll back; once {request} is approved, run the transaction again."))
         }
-        Refusal::TooManyRequests { limit } => {
-            say("54000", format!("too many open access requests: at most {limit} may wait at a time"))
-                .hint("Have some decided or withdrawn first: assize request list.")
+        Refusal::TooManyRequests { limit } => say("54000", format!("too many open access requests: at most {limit} may wait at a time"))
+            .hint("Have some decided or withdrawn first: assize request list."),
+        Refusal::StatementTooLong { limit } => {
+            say("54000", format!("statement too long: at most {limit} bytes are taken")).hint("Pass large values as COPY data.")
         }
-        Refusal::StatementTooLong { limit } => say("54000", format!("statement too long: at most {limit} bytes are taken"))
-            .hint("Pass large values as COPY data."),
         Refusal::Protocol { message } => say("08P01", format!("protocol violation: {message}")),
         Refusal::NoLease => say("57014", "not done: this gateway node has lost its lease to decide".into())
             .detail("Nothing of this statement was passed on.")
@@ -164,10 +158,12 @@ fn worded(severity: Severity, refusal: &Refusal) -> Response {
         Refusal::OutcomeUnknown => say("08007", "the outcome of the commit is unknown".into())
             .detail("The target may or may not have committed; the record says so.")
             .hint("Look at the data before you repeat it."),
-        Refusal::Draining => say("57P01", "session ended: this gateway node is shutting down".into())
-            .hint("Connect again; another node will serve you."),
-        Refusal::TooManySessions { limit } => say("53300", format!("too many sessions: at most {limit} at a time"))
-            .hint("Close sessions that are not in use, or use a pool."),
+        Refusal::Draining => {
+            say("57P01", "session ended: this gateway node is shutting down".into()).hint("Connect again; another node will serve you.")
+        }
+        Refusal::TooManySessions { limit } => {
+            say("53300", format!("too many sessions: at most {limit} at a time")).hint("Close sessions that are not in use, or use a pool.")
+        }
     }
 }
 
@@ -175,17 +171,13 @@ fn worded(severity: Severity, refusal: &Refusal) -> Response {
 fn admission(refusal: &Refusal, sqlstate: &'static str, what: &str) -> Response {
     let say = |why: &str| response(Severity::Fatal, sqlstate, format!("{what}: {why}"));
     match refusal {
-        Refusal::PrincipalInactive => {
-            say("this agent is not active").hint("Its owner or an operator can activate it again.")
-        }
+        Refusal::PrincipalInactive => say("this agent is not active").hint("Its owner or an operator can activate it again."),
         Refusal::OwnerInactive { .. } => {
             say("the owner of this agent is not active").hint("An operator must give the agent an active owner.")
         }
         Refusal::NoJob => say("this agent has no job description").hint("Its owner must file one: assize job create."),
         Refusal::JobExpired => say("the job description of this agent has expired").hint("Its owner must renew it."),
-        Refusal::ReviewOverdue => {
-            say("the grant is overdue for review").hint("A reviewer must decide on it first: assize review list.")
-        }
+        Refusal::ReviewOverdue => say("the grant is overdue for review").hint("A reviewer must decide on it first: assize review list."),
         Refusal::GrantExpired => say("the grant has expired").hint("Ask for a new one: assize grant create."),
         Refusal::Locked { lock } => {
             say(&format!("locked by {lock}")).hint(format!("An operator set this emergency stop; ask about {lock}."))
@@ -194,9 +186,8 @@ fn admission(refusal: &Refusal, sqlstate: &'static str, what: &str) -> Response 
             .detail(format!("Reason: {reason}"))
             .hint(format!("Ask the agent's owner about {revocation}.")),
         // All else, so that what is not known cannot be told from what is not allowed.
-        _ => say("no such target, or no grant for it").hint(
-            "Name the target as the database: TARGET or TARGET/DATABASE. A grant is given by: assize grant create.",
-        ),
+        _ => say("no such target, or no grant for it")
+            .hint("Name the target as the database: TARGET or TARGET/DATABASE. A grant is given by: assize grant create."),
     }
 }
 

@@ -157,10 +157,7 @@ fn settings(tcp: &TcpStream, user_timeout: Duration) -> io::Result<()> {
     let socket = SockRef::from(tcp);
     socket.set_linger(Some(Duration::ZERO))?;
     socket.set_tcp_user_timeout(Some(user_timeout))?;
-    let keepalive = TcpKeepalive::new()
-        .with_time(KEEPALIVE_IDLE)
-        .with_interval(KEEPALIVE_INTERVAL)
-        .with_retries(KEEPALIVE_RETRIES);
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_RETRIES);
     socket.set_tcp_keepalive(&keepalive)
 }
 

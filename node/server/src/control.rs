@@ -80,7 +80,8 @@ impl Control for ClusterControl {
         async move {
             let (done, receipt) = self.0.narrow(id, actor, command).await.map_err(Failed)?;
             // Refused when it was applied: nothing was narrowed, and the reply says why.
-            let receipt = receipt.unwrap_or_else(|| Receipt { revocation: RevocationId(done.index.0), nodes: Vec::new(), made: self.0.now() });
+            let receipt =
+                receipt.unwrap_or_else(|| Receipt { revocation: RevocationId(done.index.0), nodes: Vec::new(), made: self.0.now() });
             Ok((Committed { index: done.index, reply: done.reply }, receipt))
         }
         .boxed()
@@ -142,7 +143,9 @@ impl AuditLogs for ClusterControl {
                 Some(size) => audit.checkpoint_at(name, size),
                 None => audit.latest_checkpoint(name),
             };
-            found.map(|head| self.head(name, &head)).ok_or_else(|| ControlError::NotFound(format!("a checkpoint of {log} signed by a majority")))
+            found
+                .map(|head| self.head(name, &head))
+                .ok_or_else(|| ControlError::NotFound(format!("a checkpoint of {log} signed by a majority")))
         }
         .boxed()
     }
@@ -157,11 +160,13 @@ impl AuditLogs for ClusterControl {
     }
 
     fn inclusion<'a>(&'a self, log: &'a str, number: u64, size: u64) -> BoxFuture<'a, Result<Vec<[u8; 32]>, ControlError>> {
-        async move { self.0.audit().inclusion_proof(log_named(log)?, number, size).await.map_err(|e| ControlError::Refused(e.to_string())) }.boxed()
+        async move { self.0.audit().inclusion_proof(log_named(log)?, number, size).await.map_err(|e| ControlError::Refused(e.to_string())) }
+            .boxed()
     }
 
     fn consistency<'a>(&'a self, log: &'a str, from: u64, to: u64) -> BoxFuture<'a, Result<Vec<[u8; 32]>, ControlError>> {
-        async move { self.0.audit().consistency_proof(log_named(log)?, from, to).await.map_err(|e| ControlError::Refused(e.to_string())) }.boxed()
+        async move { self.0.audit().consistency_proof(log_named(log)?, from, to).await.map_err(|e| ControlError::Refused(e.to_string())) }
+            .boxed()
     }
 
     fn genesis(&self) -> String {
@@ -211,6 +216,7 @@ impl Members for ClusterControl {
                 feature_level: state.cluster.feature_level,
                 node: self.0.node().0,
                 leader: status.control_leader.map_or(0, |n| n.0),
+                term: status.term,
                 applied: state.applied.0,
                 committed: state.applied.0,
                 log_time: Some(timestamp(self.0.now())),
@@ -218,7 +224,6 @@ impl Members for ClusterControl {
                 nodes: nodes.collect(),
                 logs: logs.collect(),
                 version: env!("CARGO_PKG_VERSION").into(),
-                ..Default::default()
             })
         }
         .boxed()

@@ -30,7 +30,8 @@ fn hosts(config: &Config) -> Vec<String> {
 }
 
 fn write_private(path: &Path, content: &[u8]) -> Result<()> {
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).with_context(|| path.display().to_string())?;
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).with_context(|| path.display().to_string())?;
     file.write_all(content).with_context(|| path.display().to_string())
 }
 
@@ -46,7 +47,11 @@ fn say_how_to_connect(out: &mut dyn Write, config: &Config, folder: &Path, admin
     let folder = folder.display();
     writeln!(out, "client certificate of {admin}: {folder}/cert.pem, {folder}/key.pem; authority: {folder}/ca.pem")?;
     writeln!(out, "start the node, then:")?;
-    writeln!(out, "  export ASSIZE_ADDR={} ASSIZE_CA={folder}/ca.pem ASSIZE_CERT={folder}/cert.pem ASSIZE_KEY={folder}/key.pem", config.admin.advertise)?;
+    writeln!(
+        out,
+        "  export ASSIZE_ADDR={} ASSIZE_CA={folder}/ca.pem ASSIZE_CERT={folder}/cert.pem ASSIZE_KEY={folder}/key.pem",
+        config.admin.advertise
+    )?;
     writeln!(out, "  assize cluster status")?;
     Ok(())
 }

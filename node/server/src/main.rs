@@ -39,7 +39,7 @@ enum Top {
         config: PathBuf,
     },
     #[command(flatten)]
-    Operator(ctl::Command),
+    Operator(Box<ctl::Command>),
 }
 
 fn main() -> ExitCode {
@@ -51,6 +51,6 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Top::Node { config } => node::run(&config),
-        Top::Operator(command) => ctl::run(cli.options, command, &local_ops::OnThisMachine),
+        Top::Operator(command) => ctl::run(cli.options, *command, &local_ops::OnThisMachine),
     }
 }

@@ -12,7 +12,7 @@ use domain::command::{Actor, Command, Expect};
 use domain::id::Name;
 use identity::scram::MockKey;
 use protocol_postgres::client_set::{CLIENT_SET_NAME, CLIENT_SET_VERSION, client_set};
-use protocol_postgres::handshake::{Auth, Listening, ListenerTls};
+use protocol_postgres::handshake::{Auth, ListenerTls, Listening};
 use protocol_postgres::operation::Classifier;
 use session::registry::Registry;
 use session::stage::Parts;
@@ -161,7 +161,8 @@ async fn serve_admin(
     classifier: &Arc<Classifier>,
     stop: CancellationToken,
 ) -> Result<tokio::task::JoinHandle<()>> {
-    let listener = tokio::net::TcpListener::bind(config.admin.listen).await.with_context(|| format!("admin API on {}", config.admin.listen))?;
+    let listener =
+        tokio::net::TcpListener::bind(config.admin.listen).await.with_context(|| format!("admin API on {}", config.admin.listen))?;
     let control = Arc::new(ClusterControl(cluster.clone()));
     let tools = Arc::new(target::Tools { cluster: cluster.clone(), classifier: classifier.clone() });
     let routes = admin_api::routes(admin_api::Parts {

@@ -35,7 +35,8 @@ impl Tools {
     async fn login(&self, target: &Target, credential: &Credential) -> Result<String, String> {
         let password = self.cluster.open(CREDENTIAL, credential.name.as_str(), &credential.sealed).map_err(|e| e.to_string())?;
         let password = identity::Secret::new(password.to_vec());
-        let address = Address { address: target.address.clone(), tls: target.tls.clone(), direct_tls: false, user_timeout: UPSTREAM_USER_TIMEOUT };
+        let address =
+            Address { address: target.address.clone(), tls: target.tls.clone(), direct_tls: false, user_timeout: UPSTREAM_USER_TIMEOUT };
         let settings = BTreeMap::new();
         let login = Login {
             username: &credential.username,
@@ -47,7 +48,9 @@ impl Tools {
             version: ProtocolVersion::V3_0,
         };
         match tokio::time::timeout(DIAL_DEADLINE, upstream::check(&address, &login)).await {
-            Ok(Ok(parameters)) => Ok(format!("PostgreSQL {}", parameters.get("server_version").map_or("of unknown version", String::as_str))),
+            Ok(Ok(parameters)) => {
+                Ok(format!("PostgreSQL {}", parameters.get("server_version").map_or("of unknown version", String::as_str)))
+            }
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err(format!("no answer within {DIAL_DEADLINE:?}")),
         }

@@ -45,7 +45,11 @@ pub struct LocalAuthority {
 }
 
 impl LocalAuthority {
-    pub fn new(node: NodeId, start: LogTime, unseal: impl Fn(&Credential) -> Option<identity::Secret> + Send + Sync + 'static) -> Arc<Self> {
+    pub fn new(
+        node: NodeId,
+        start: LogTime,
+        unseal: impl Fn(&Credential) -> Option<identity::Secret> + Send + Sync + 'static,
+    ) -> Arc<Self> {
         Arc::new(LocalAuthority {
             node,
             boot: BootId(0xb007),
@@ -177,7 +181,13 @@ impl Authority for Local {
     }
 
     fn confirm(&self) -> BoxFuture<'_, Result<Index, Unavailable>> {
-        Box::pin(async { if self.may_forward() && self.confirming.load(Ordering::SeqCst) { Ok(self.state().applied) } else { Err(Unavailable("no lease".to_owned())) } })
+        Box::pin(async {
+            if self.may_forward() && self.confirming.load(Ordering::SeqCst) {
+                Ok(self.state().applied)
+            } else {
+                Err(Unavailable("no lease".to_owned()))
+            }
+        })
     }
 
     fn propose(&self, id: ProposalId, actor: Actor, command: Command) -> BoxFuture<'_, Result<Reply, ProposeError>> {

@@ -88,7 +88,11 @@ fn describe() {
     describe_counter!("assize_dial_failures_total", "Targets that could not be reached or did not let the gateway in.");
     describe_counter!("assize_operations_total", "Operations judged, by verdict.");
     describe_counter!("assize_session_records_total", "Audit records that sessions queued.");
-    describe_histogram!("assize_record_wait_seconds", Unit::Seconds, "From queueing an intent record to its commit by a quorum, where a session waited for it.");
+    describe_histogram!(
+        "assize_record_wait_seconds",
+        Unit::Seconds,
+        "From queueing an intent record to its commit by a quorum, where a session waited for it."
+    );
     describe_counter!("assize_not_recorded_total", "Times a session gave up waiting for a record.");
     describe_counter!("assize_late_sends_total", "Writes that ended after the lease did; the socket was reset.");
     describe_counter!("assize_cancels_total", "Cancel requests by clients.");

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use domain::admission::{Admission, Attempt, Cited, Outcome as AdmissionOutcome, Permit};
 use domain::audit::record::{
-    self, Accesses, EndedBy, Event, Header, Intent, IntentVerdict, LateSend, OperationOutcome, RECORD_SIZE_MAX, STATEMENT_PART_MAX, SessionEnd, StatementText,
-    Status,
+    self, Accesses, EndedBy, Event, Header, Intent, IntentVerdict, LateSend, OperationOutcome, RECORD_SIZE_MAX, STATEMENT_PART_MAX,
+    SessionEnd, StatementText, Status,
 };
 use domain::id::{GrantId, Index, OperationId, SessionId};
 use domain::refusal::Refusal;
@@ -93,7 +93,8 @@ pub(crate) async fn committed(authority: &dyn Authority, sequence: u64, within: 
 fn queue(parts: &Parts, control_index: Index, session: Option<SessionId>, event: &Event<'_>) -> u64 {
     let authority = &parts.authority;
     let (node, boot, time) = (authority.node(), authority.boot(), authority.now());
-    let sequence = authority.record(&mut |sequence| record::encode(&Header { node, boot, sequence, control_index, time, session, run: None }, event));
+    let sequence =
+        authority.record(&mut |sequence| record::encode(&Header { node, boot, sequence, control_index, time, session, run: None }, event));
     parts.registry.used_sequence(sequence);
     sequence
 }

@@ -26,8 +26,8 @@ use tokio_util::io::poll_read_buf;
 use crate::authority::Recorded;
 use crate::gate::Stopped;
 use crate::limits::{
-    CANCEL_DEADLINE, FAREWELL_DEADLINE, LEASE_DEADLINE, PARTING_DEADLINE, READ_CHUNK_MAX, READ_CHUNK_MIN, RECORD_DEADLINE, TOWARDS_CLIENT_MAX,
-    TOWARDS_UPSTREAM_MAX,
+    CANCEL_DEADLINE, FAREWELL_DEADLINE, LEASE_DEADLINE, PARTING_DEADLINE, READ_CHUNK_MAX, READ_CHUNK_MIN, RECORD_DEADLINE,
+    TOWARDS_CLIENT_MAX, TOWARDS_UPSTREAM_MAX,
 };
 use crate::metrics::meters;
 use crate::protocol::{Activity, Canceller, Connected, Machine};
@@ -98,15 +98,17 @@ impl Relay {
         let mut commits = self.recorded.clone();
         loop {
             let mut changed = std::pin::pin!(commits.changed());
-            let end = poll_fn(|cx| loop {
-                match self.round(cx) {
-                    Round::Over(end) => return Poll::Ready(Some(end)),
-                    Round::Progress => {}
-                    Round::Nothing if self.waits_for_records() => {
-                        // Ready means `changed` is used up: begin anew with a fresh one.
-                        return changed.as_mut().poll(cx).map(|_| None);
+            let end = poll_fn(|cx| {
+                loop {
+                    match self.round(cx) {
+                        Round::Over(end) => return Poll::Ready(Some(end)),
+                        Round::Progress => {}
+                        Round::Nothing if self.waits_for_records() => {
+                            // Ready means `changed` is used up: begin anew with a fresh one.
+                            return changed.as_mut().poll(cx).map(|_| None);
+                        }
+                        Round::Nothing => return Poll::Pending,
                     }
-                    Round::Nothing => return Poll::Pending,
                 }
             })
             .await;
@@ -163,7 +165,10 @@ impl Relay {
     }
 
     fn is_quiet(&self) -> bool {
-        self.machine.activity() == Activity::Idle && self.road.outward.is_empty() && self.road.homeward.is_empty() && !self.road.has_errand()
+        self.machine.activity() == Activity::Idle
+            && self.road.outward.is_empty()
+            && self.road.homeward.is_empty()
+            && !self.road.has_errand()
     }
 
     fn knocked(&mut self) -> Option<End> {
@@ -254,7 +259,11 @@ impl Relay {
             }
             let upstream = &mut self.upstream;
             let written = self.road.live.gate.forward(self.road.parts.authority.as_ref(), || {
-                let written = if flush_only { Pin::new(&mut *upstream).poll_flush(cx).map_ok(|()| 0) } else { Pin::new(&mut *upstream).poll_write(cx, bytes) };
+                let written = if flush_only {
+                    Pin::new(&mut *upstream).poll_flush(cx).map_ok(|()| 0)
+                } else {
+                    Pin::new(&mut *upstream).poll_write(cx, bytes)
+                };
                 (written, upstream.has_unsent())
             });
             match written {

@@ -38,9 +38,16 @@ pub enum End {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// The request is open; the client should be told its id while it waits.
-    Requested { request: RequestId, joined: bool },
-    Approved { request: RequestId },
-    Spent { request: RequestId },
+    Requested {
+        request: RequestId,
+        joined: bool,
+    },
+    Approved {
+        request: RequestId,
+    },
+    Spent {
+        request: RequestId,
+    },
     /// A quorum confirmed that the state here is the newest.
     Confirmed,
     Refused(Refusal),
@@ -62,9 +69,13 @@ pub struct Tried<'a> {
 pub enum Decision {
     Allow,
     /// By an approval that must be spent first.
-    AllowByApproval { request: RequestId },
+    AllowByApproval {
+        request: RequestId,
+    },
     /// May be asked for.
-    Hold { missing: Vec<Access> },
+    Hold {
+        missing: Vec<Access>,
+    },
     Refuse(Refusal),
     EndSession(Refusal),
 }
@@ -317,7 +328,14 @@ impl Road {
 
     fn record_intent(&mut self, judged: &Judged, tried: Tried<'_>, verdict: IntentVerdict<'_>) -> u64 {
         meters().records.increment(1);
-        let basis = Basis { live: &self.live, permit: &self.permit, state: self.state.applied, accesses: &judged.rendered, grants: &judged.grants, salt_key: &self.salt_key };
+        let basis = Basis {
+            live: &self.live,
+            permit: &self.permit,
+            state: self.state.applied,
+            accesses: &judged.rendered,
+            grants: &judged.grants,
+            salt_key: &self.salt_key,
+        };
         records::intent(&self.parts, &basis, judged, tried, verdict)
     }
 

@@ -107,12 +107,8 @@ struct Admitted {
 
 async fn identified(claim: Claim, door: Box<dyn Door>, peer: SocketAddr, parts: &Arc<Parts>) {
     let session = SessionId { node: parts.authority.node(), boot: parts.authority.boot(), number: parts.registry.next_number() };
-    let attempt = Attempt {
-        session,
-        principal: claim.principal.clone(),
-        on_behalf_of: claim.on_behalf_of.clone(),
-        target: claim.target.clone(),
-    };
+    let attempt =
+        Attempt { session, principal: claim.principal.clone(), on_behalf_of: claim.on_behalf_of.clone(), target: claim.target.clone() };
     match admit(attempt, &claim, peer, parts).await {
         Err(refusal) => {
             meters().admission_refused.increment(1);
@@ -173,14 +169,8 @@ async fn connect(admitted: Admitted, door: Box<dyn Door>, parts: &Arc<Parts>) {
     let Admitted { registered, permit, target, credential, cancel_key } = admitted;
     meters().sessions.increment(1.0);
     let hold = target.hold;
-    let ticket = Ticket {
-        session: registered.id,
-        permit: permit.clone(),
-        target,
-        credential,
-        authority: parts.authority.clone(),
-        cancel_key,
-    };
+    let ticket =
+        Ticket { session: registered.id, permit: permit.clone(), target, credential, authority: parts.authority.clone(), cancel_key };
     let end = match tokio::time::timeout(DIAL_DEADLINE, door.connect(ticket)).await {
         Ok(Ok(connected)) => relay(connected, &registered, permit, hold, parts).await,
         Ok(Err(failed)) => {

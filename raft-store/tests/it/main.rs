@@ -4,5 +4,6 @@ mod crash;
 mod damage;
 mod install;
 mod ledger;
+mod oracle;
 mod restart;
 mod suite;

@@ -61,11 +61,13 @@ pub(super) fn of(state: &State, now: LogTime, target: &Target, job: Option<&Job>
 
 /// What was granted and is not needed, in words.
 fn beyond(granted: &PermissionSet, needed: &PermissionSet, protocol: Protocol) -> Vec<String> {
-    let of_target = |set: &PermissionSet, words: &dyn Fn(&Permission) -> String| set.iter().filter(|p| p.protocol == protocol).map(words).collect();
+    let of_target =
+        |set: &PermissionSet, words: &dyn Fn(&Permission) -> String| set.iter().filter(|p| p.protocol == protocol).map(words).collect();
     if needed.iter().count() <= EXACT_DIFFERENCE_MAX {
         return of_target(&granted.minus(needed), &ToString::to_string);
     }
-    let outside: PermissionSet = PermissionSet::new(granted.iter().filter(|p| !needed.covers(&PermissionSet::new([(*p).clone()]))).cloned());
+    let outside: PermissionSet =
+        PermissionSet::new(granted.iter().filter(|p| !needed.covers(&PermissionSet::new([(*p).clone()]))).cloned());
     of_target(&outside, &|p| format!("part of {p}"))
 }
 

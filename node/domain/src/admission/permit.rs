@@ -42,9 +42,19 @@ struct RestsOn {
 
 impl Permit {
     #[expect(clippy::too_many_arguments, reason = "everything an admission read, each once")]
-    pub(super) fn new(state: &State, attempt: &Attempt, now: LogTime, principal: &Principal, target: &Target, job: Option<&Job>, grants: &[&Grant], effective: Effective) -> Permit {
+    pub(super) fn new(
+        state: &State,
+        attempt: &Attempt,
+        now: LogTime,
+        principal: &Principal,
+        target: &Target,
+        job: Option<&Job>,
+        grants: &[&Grant],
+        effective: Effective,
+    ) -> Permit {
         // Also a grant that has not begun changes what is permitted when its time comes.
-        let may_count = |g: &&Grant| g.status == GrantStatus::Active && g.review_due.is_none_or(|due| now < due) && g.target.selects(target);
+        let may_count =
+            |g: &&Grant| g.status == GrantStatus::Active && g.review_due.is_none_or(|due| now < due) && g.target.selects(target);
         let to_come = state.grants_of(&principal.name).filter(may_count);
         let changes = to_come.filter_map(|g| g.next_change(now));
         let valid_until = changes.chain(job.and_then(|job| job.expires)).chain(effective.lock_ends).min();
@@ -182,8 +192,13 @@ impl Permit {
     /// An approval that would count if it were spent now. Spending looks at all of it again.
     fn approval_for(&self, state: &State, digest: &Digest, now: LogTime) -> Option<RequestId> {
         let request = state.request_by_digest(digest)?;
-        let parties = (&request.principal, request.on_behalf_of.as_ref(), &request.target) == (&self.attempt.principal, self.attempt.on_behalf_of.as_ref(), &self.attempt.target);
-        let counts = parties && request.is_spendable() && now < request.expires && self.same_versions(request) && state.counting_approvals(request) >= request.needed as usize;
+        let parties = (&request.principal, request.on_behalf_of.as_ref(), &request.target)
+            == (&self.attempt.principal, self.attempt.on_behalf_of.as_ref(), &self.attempt.target);
+        let counts = parties
+            && request.is_spendable()
+            && now < request.expires
+            && self.same_versions(request)
+            && state.counting_approvals(request) >= request.needed as usize;
         counts.then_some(request.id)
     }
 
@@ -239,9 +254,20 @@ impl Permit {
         }
         since(state.principals.get(principal).map(|p| p.narrowed), &|| format!("{principal} was locked, or a right of it taken away"))
             .or_else(|| since(state.targets.get(target).map(|t| t.narrowed), &|| format!("{target} was locked or changed")))
-            .or_else(|| since(state.credentials.get(credential).map(|c| c.narrowed), &|| format!("the credential of {target} was locked or changed")))
-            .or_else(|| job.as_ref().and_then(|job| since(state.jobs.get(job).map(|j| j.narrowed), &|| format!("the job description {job} was narrowed"))))
-            .or_else(|| roles.iter().find_map(|role| since(state.roles.get(role).map(|r| r.narrowed), &|| format!("the role {role} was locked or narrowed"))))
+            .or_else(|| {
+                since(state.credentials.get(credential).map(|c| c.narrowed), &|| {
+                    format!("the credential of {target} was locked or changed")
+                })
+            })
+            .or_else(|| {
+                job.as_ref()
+                    .and_then(|job| since(state.jobs.get(job).map(|j| j.narrowed), &|| format!("the job description {job} was narrowed")))
+            })
+            .or_else(|| {
+                roles.iter().find_map(|role| {
+                    since(state.roles.get(role).map(|r| r.narrowed), &|| format!("the role {role} was locked or narrowed"))
+                })
+            })
     }
 }
 
@@ -256,7 +282,9 @@ fn decision_version(state: &State, attempt: &Attempt) -> Index {
 fn writes(table: &Table) -> bool {
     table.verbs().any(|verb| match verb {
         Verb::Select | Verb::Session | Verb::Read => false,
-        Verb::Call => table.with_verb(verb).any(|p| !matches!(p.on.segments.get(1), Some(Segment::Exact(schema)) if schema.as_ref() == "pg_catalog")),
+        Verb::Call => {
+            table.with_verb(verb).any(|p| !matches!(p.on.segments.get(1), Some(Segment::Exact(schema)) if schema.as_ref() == "pg_catalog"))
+        }
         Verb::Insert
         | Verb::Update
         | Verb::Delete

@@ -119,7 +119,10 @@ impl ExportReader {
             Err(_) if rest.len() < 10 => return Ok(None),
             Err(error) => return Err(malformed(error.to_string())),
         };
-        let length = usize::try_from(length).ok().filter(|length| *length <= ITEM_SIZE_MAX).ok_or_else(|| malformed(format!("an item of {length} bytes; at most {ITEM_SIZE_MAX}")))?;
+        let length = usize::try_from(length)
+            .ok()
+            .filter(|length| *length <= ITEM_SIZE_MAX)
+            .ok_or_else(|| malformed(format!("an item of {length} bytes; at most {ITEM_SIZE_MAX}")))?;
         let Some(body) = after.get(..length) else { return Ok(None) };
         let item = StoredItem::decode(body).map_err(|e| malformed(e.to_string()))?;
         self.read += rest.len() - after.len() + length;

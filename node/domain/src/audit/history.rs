@@ -100,7 +100,8 @@ impl VoterHistory {
             | Command::CreateLock { .. }
             | Command::DeleteLock { .. } => return,
         }
-        let voters: Voters = self.members.iter().filter(|(_, known)| known.role == MemberRole::Voter).map(|(node, known)| (*node, known.key)).collect();
+        let voters: Voters =
+            self.members.iter().filter(|(_, known)| known.role == MemberRole::Voter).map(|(node, known)| (*node, known.key)).collect();
         if self.genesis.is_none() {
             self.genesis = voters.first_key_value().map(|(node, key)| (*node, *key));
         }

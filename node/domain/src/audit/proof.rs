@@ -84,7 +84,13 @@ impl InclusionProof {
 }
 
 /// Does the log of `new` continue that of `old`? Both must be signed, and of one log.
-pub fn verify_consistency(old: &Note, new: &Note, path: &[Hash], voters: &VoterHistory, check: CheckSignature<'_>) -> Result<(Verified, Verified), ProofError> {
+pub fn verify_consistency(
+    old: &Note,
+    new: &Note,
+    path: &[Hash],
+    voters: &VoterHistory,
+    check: CheckSignature<'_>,
+) -> Result<(Verified, Verified), ProofError> {
     let (old, new) = (verify_checkpoint(old, voters, check)?, verify_checkpoint(new, voters, check)?);
     let (before, after) = (&old.checkpoint, &new.checkpoint);
     if before.origin != after.origin {
@@ -116,9 +122,15 @@ impl FromStr for InclusionProof {
         if lines.next() != Some(FORMAT) {
             return Err(malformed("the first line is not c2sp.org/tlog-proof@v1"));
         }
-        let number = lines.next().and_then(|line| line.strip_prefix("index ")).and_then(|n| n.parse().ok()).ok_or_else(|| malformed("the second line is not index NUMBER"))?;
+        let number = lines
+            .next()
+            .and_then(|line| line.strip_prefix("index "))
+            .and_then(|n| n.parse().ok())
+            .ok_or_else(|| malformed("the second line is not index NUMBER"))?;
         let hash = |line: &str| BASE64.decode(line.as_bytes()).ok().and_then(|hash| Hash::try_from(hash).ok());
-        let path: Vec<Hash> = lines.map(|line| hash(line).ok_or_else(|| malformed("a line of the path is not 32 bytes in base64"))).collect::<Result<_, _>>()?;
+        let path: Vec<Hash> = lines
+            .map(|line| hash(line).ok_or_else(|| malformed("a line of the path is not 32 bytes in base64")))
+            .collect::<Result<_, _>>()?;
         if path.len() > PATH_LENGTH_MAX {
             return Err(malformed("the path is longer than any tree is high"));
         }

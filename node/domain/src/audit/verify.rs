@@ -80,7 +80,10 @@ impl Survey {
         let (cluster, incarnation) = self.cluster.ok_or(VerifyError::NoHeader)?;
         let end = self.end.ok_or_else(|| VerifyError::CutShort("its end is missing".to_owned()))?;
         if (end.leaves, end.checkpoints) != (self.leaves, self.exported_notes) {
-            return Err(VerifyError::CutShort(format!("{} of {} leaves, {} of {} checkpoints", self.leaves, end.leaves, self.exported_notes, end.checkpoints)));
+            return Err(VerifyError::CutShort(format!(
+                "{} of {} leaves, {} of {} checkpoints",
+                self.leaves, end.leaves, self.exported_notes, end.checkpoints
+            )));
         }
         let mut logs: BTreeMap<String, Log> = BTreeMap::new();
         let mut strangers = Vec::new();
@@ -96,7 +99,17 @@ impl Survey {
             log.wanted = log.notes.iter().map(|(checkpoint, _)| checkpoint.size).collect();
             log.keep_root();
         }
-        Ok(Verifier { cluster, incarnation, genesis, leaves: self.leaves, strangers, logs, history: VoterHistory::default(), control: Vec::new(), failures: Vec::new() })
+        Ok(Verifier {
+            cluster,
+            incarnation,
+            genesis,
+            leaves: self.leaves,
+            strangers,
+            logs,
+            history: VoterHistory::default(),
+            control: Vec::new(),
+            failures: Vec::new(),
+        })
     }
 }
 
@@ -175,7 +188,13 @@ impl Verifier {
         *log.kinds.entry(record.kind_name()).or_default() += 1;
         let last = log.sequences.entry((record.node, record.boot)).or_default();
         if record.sequence != *last + 1 {
-            let failure = Failure::Sequence { log: leaf.log.clone(), number: leaf.number, node: record.node, expected: *last + 1, found: record.sequence };
+            let failure = Failure::Sequence {
+                log: leaf.log.clone(),
+                number: leaf.number,
+                node: record.node,
+                expected: *last + 1,
+                found: record.sequence,
+            };
             self.failures.push(failure);
         }
         *last = record.sequence;

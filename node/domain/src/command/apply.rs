@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use super::step::Step;
 use super::{Actor, Command, Proposal, Rejection, Reply, authority, feature, sweep};
 use super::{
-    confirm_grant, create_lock, decide_request, delete_credential, delete_job, delete_lock, delete_principal, delete_role, delete_target, file_receipt, found_cluster, issue_grant, issue_token,
-    make_join_token, open_request, put_credential, put_job, put_principal, put_role, put_target, raise_feature_level, register_node, return_approval, revoke_grant, revoke_token,
-    rotate_checkpoint_key, set_node_role, set_serving, spend_approval, withdraw_request,
+    confirm_grant, create_lock, decide_request, delete_credential, delete_job, delete_lock, delete_principal, delete_role, delete_target,
+    file_receipt, found_cluster, issue_grant, issue_token, make_join_token, open_request, put_credential, put_job, put_principal, put_role,
+    put_target, raise_feature_level, register_node, return_approval, revoke_grant, revoke_token, rotate_checkpoint_key, set_node_role,
+    set_serving, spend_approval, withdraw_request,
 };
 use crate::credential::Credential;
 use crate::id::Index;
@@ -84,7 +85,9 @@ fn perform(step: &mut Step<'_>, command: &Command) -> Result<Reply, Rejection> {
     // A new entity's version and narrowing are the step's to set.
     let (version, narrowed) = (Index::default(), Index::default());
     match command.clone() {
-        Command::FoundCluster { id, incarnation, recovery_key, first_admin } => found_cluster::apply(step, id, incarnation, recovery_key, &first_admin),
+        Command::FoundCluster { id, incarnation, recovery_key, first_admin } => {
+            found_cluster::apply(step, id, incarnation, recovery_key, &first_admin)
+        }
         Command::RegisterNode { node, address, admin_address, checkpoint_key, sealing_key, role, feature_level_max, join_token } => {
             let asked = register_node::Registration { node, address, admin_address, checkpoint_key, sealing_key, role, feature_level_max };
             register_node::apply(step, asked, join_token)
@@ -102,19 +105,55 @@ fn perform(step: &mut Step<'_>, command: &Command) -> Result<Reply, Rejection> {
             put_principal::apply(step, principal, expect)
         }
         Command::DeletePrincipal { name, expect } => delete_principal::apply(step, &name, expect),
-        Command::IssueToken { principal, usage, lookup, scram, label, expires } => issue_token::apply(step, &principal, usage, lookup, scram, label, expires),
+        Command::IssueToken { principal, usage, lookup, scram, label, expires } => {
+            issue_token::apply(step, &principal, usage, lookup, scram, label, expires)
+        }
         Command::RevokeToken { principal, token } => revoke_token::apply(step, &principal, token),
-        Command::PutTarget { name, protocol, address, tls, credential, default_database, hold, request_expiry, approvals_needed, owner, labels, weak_cancel, expect } => {
-            let target = Target { name, protocol, address, tls, credential, default_database, hold, request_expiry, approvals_needed, owner, labels, weak_cancel, version, narrowed };
+        Command::PutTarget {
+            name,
+            protocol,
+            address,
+            tls,
+            credential,
+            default_database,
+            hold,
+            request_expiry,
+            approvals_needed,
+            owner,
+            labels,
+            weak_cancel,
+            expect,
+        } => {
+            let target = Target {
+                name,
+                protocol,
+                address,
+                tls,
+                credential,
+                default_database,
+                hold,
+                request_expiry,
+                approvals_needed,
+                owner,
+                labels,
+                weak_cancel,
+                version,
+                narrowed,
+            };
             put_target::apply(step, target, expect)
         }
         Command::DeleteTarget { name, expect } => delete_target::apply(step, &name, expect),
-        Command::PutCredential { name, username, sealed, expect } => put_credential::apply(step, Credential { name, username, sealed, version, narrowed }, expect),
+        Command::PutCredential { name, username, sealed, expect } => {
+            put_credential::apply(step, Credential { name, username, sealed, version, narrowed }, expect)
+        }
         Command::DeleteCredential { name, expect } => delete_credential::apply(step, &name, expect),
-        Command::PutRole { name, description, permissions, expect } => put_role::apply(step, Role { name, description, permissions, version, narrowed }, expect),
+        Command::PutRole { name, description, permissions, expect } => {
+            put_role::apply(step, Role { name, description, permissions, version, narrowed }, expect)
+        }
         Command::DeleteRole { name, expect } => delete_role::apply(step, &name, expect),
         Command::PutJob { name, purpose, owner, backup_owner, permissions, roles, data_classes, environments, expires, expect } => {
-            let job = Job { name, purpose, owner, backup_owner, permissions, roles, data_classes, environments, expires, version, narrowed };
+            let job =
+                Job { name, purpose, owner, backup_owner, permissions, roles, data_classes, environments, expires, version, narrowed };
             put_job::apply(step, job, expect)
         }
         Command::DeleteJob { name, expect } => delete_job::apply(step, &name, expect),
@@ -125,7 +164,9 @@ fn perform(step: &mut Step<'_>, command: &Command) -> Result<Reply, Rejection> {
         }
         Command::RevokeGrant { grant, reason } => revoke_grant::apply(step, grant, reason),
         Command::ConfirmGrant { grant } => confirm_grant::apply(step, grant),
-        Command::OpenRequest { principal, on_behalf_of, target, ask, reason } => open_request::apply(step, principal, on_behalf_of, target, ask, reason),
+        Command::OpenRequest { principal, on_behalf_of, target, ask, reason } => {
+            open_request::apply(step, principal, on_behalf_of, target, ask, reason)
+        }
         Command::DecideRequest { request, approve, reason } => decide_request::apply(step, request, approve, reason),
         Command::WithdrawRequest { request } => withdraw_request::apply(step, request),
         Command::SpendApproval { request, digest, by } => spend_approval::apply(step, request, digest, by),

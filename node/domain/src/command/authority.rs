@@ -103,7 +103,11 @@ fn node(command: &Command) -> Result<(), Rejection> {
 
 fn principal(state: &State, actor: &Name, command: &Command) -> Result<(), Rejection> {
     let need = |verb: Verb, noun: &str, name: &str| {
-        if state.may_administer(actor, verb, noun, name) { Ok(()) } else { forbidden(format!("{actor} needs assize:{} on {noun}/{name}", verb.as_str())) }
+        if state.may_administer(actor, verb, noun, name) {
+            Ok(())
+        } else {
+            forbidden(format!("{actor} needs assize:{} on {noun}/{name}", verb.as_str()))
+        }
     };
     let live = || match state.principals.get(actor) {
         Some(p) if p.active && state.live_lock(&LockOn::Principal(actor.clone()), state.now).is_none() => Ok(()),
@@ -111,10 +115,14 @@ fn principal(state: &State, actor: &Name, command: &Command) -> Result<(), Rejec
     };
     match command {
         Command::FoundCluster { .. } => forbidden("only cluster init and cluster recover found a cluster"),
-        Command::RegisterNode { .. } | Command::SetServing { .. } | Command::RotateCheckpointKey { .. } | Command::FileReceipt { .. } | Command::Tick => {
-            forbidden("only a node reports about itself")
+        Command::RegisterNode { .. }
+        | Command::SetServing { .. }
+        | Command::RotateCheckpointKey { .. }
+        | Command::FileReceipt { .. }
+        | Command::Tick => forbidden("only a node reports about itself"),
+        Command::SetNodeRole { .. } | Command::MakeJoinToken { .. } | Command::RaiseFeatureLevel { .. } => {
+            need(Verb::Operate, "cluster", "*")
         }
-        Command::SetNodeRole { .. } | Command::MakeJoinToken { .. } | Command::RaiseFeatureLevel { .. } => need(Verb::Operate, "cluster", "*"),
         Command::PutPrincipal { name, kind, .. } => {
             let person = is_person(state, name) || matches!(kind, PrincipalKind::Person { .. });
             need(power(person), "principal", name.as_str())
@@ -138,7 +146,11 @@ fn principal(state: &State, actor: &Name, command: &Command) -> Result<(), Rejec
         },
         // For oneself and, in one's own name, for what one answers for.
         Command::OpenRequest { principal, target, .. } => {
-            if answers_for(state, actor, principal) { live() } else { need(Verb::Write, "request", target.as_str()) }
+            if answers_for(state, actor, principal) {
+                live()
+            } else {
+                need(Verb::Write, "request", target.as_str())
+            }
         }
         // Whether they may is the heart of the command: looked at there, with who must keep out.
         Command::DecideRequest { .. } => live(),
@@ -196,7 +208,9 @@ fn need_for_grant(need: &dyn Fn(Verb, &str, &str) -> Result<(), Rejection>, targ
 
 fn need_for_lock(need: &dyn Fn(Verb, &str, &str) -> Result<(), Rejection>, on: &LockOn) -> Result<(), Rejection> {
     match on {
-        LockOn::Principal(name) | LockOn::Target(name) | LockOn::Role(name) | LockOn::Credential(name) => need(Verb::Write, "lock", name.as_str()),
+        LockOn::Principal(name) | LockOn::Target(name) | LockOn::Role(name) | LockOn::Credential(name) => {
+            need(Verb::Write, "lock", name.as_str())
+        }
         LockOn::Session(session) => {
             need(Verb::Write, "session", &session.to_string()).or_else(|_| need(Verb::Write, "lock", &session.to_string()))
         }

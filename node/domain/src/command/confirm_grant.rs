@@ -12,7 +12,9 @@ pub(super) fn apply(step: &mut Step<'_>, id: GrantId) -> Result<Reply, Rejection
     match &grant.status {
         GrantStatus::Suspended { .. } => {}
         GrantStatus::Active => return Ok(Reply::Done { version: grant.version }),
-        GrantStatus::Revoked { reason, .. } => return Err(Rejection::Invalid { field: "grant".to_owned(), message: format!("was revoked: {reason}") }),
+        GrantStatus::Revoked { reason, .. } => {
+            return Err(Rejection::Invalid { field: "grant".to_owned(), message: format!("was revoked: {reason}") });
+        }
     }
     match step.actor {
         Actor::Operator => {}

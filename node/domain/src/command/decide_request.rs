@@ -27,7 +27,11 @@ pub(super) fn apply(step: &mut Step<'_>, id: RequestId, approve: bool, reason: S
         request.approvals.clear();
         request.status = RequestStatus::Reopened;
         step.put_request(request);
-        return Err(Rejection::NotOpen { request: id, status: "out of date: the job description or the target has changed since; it can be decided when the client asks again".to_owned() });
+        return Err(Rejection::NotOpen {
+            request: id,
+            status: "out of date: the job description or the target has changed since; it can be decided when the client asks again"
+                .to_owned(),
+        });
     }
     request.approvals.insert(by.clone(), decision);
     request.status = RequestStatus::Pending;
@@ -55,7 +59,9 @@ fn decider(step: &Step<'_>, request: &Request) -> Result<Name, Rejection> {
         return Err(Rejection::SeparationOfDuties { who: who.clone(), why: why.to_owned() });
     }
     if !step.state.may_decide(who, &request.target) {
-        return Err(Rejection::Forbidden { message: format!("{who} needs assize:decide on request/{}, or to own the target", request.target) });
+        return Err(Rejection::Forbidden {
+            message: format!("{who} needs assize:decide on request/{}, or to own the target", request.target),
+        });
     }
     Ok(who.clone())
 }

@@ -10,7 +10,11 @@ pub const FEATURE_LEVEL_MAX: u32 = 1;
 /// does, takes the next level.
 fn needed(command: &Command) -> u32 {
     match command {
-        Command::FoundCluster { .. } | Command::RegisterNode { .. } | Command::SetNodeRole { .. } | Command::SetServing { .. } | Command::Tick => 0,
+        Command::FoundCluster { .. }
+        | Command::RegisterNode { .. }
+        | Command::SetNodeRole { .. }
+        | Command::SetServing { .. }
+        | Command::Tick => 0,
         Command::RotateCheckpointKey { .. }
         | Command::MakeJoinToken { .. }
         | Command::RaiseFeatureLevel { .. }

@@ -12,7 +12,8 @@ pub(super) fn apply(step: &mut Step<'_>, revocation: RevocationId, nodes: Vec<No
     if Index(revocation.0) >= step.index {
         return Err(invalid("revocation", "lies in the future"));
     }
-    let mut receipt = step.state.receipts.get(&revocation).cloned().unwrap_or_else(|| Receipt { revocation, nodes: Vec::new(), made: step.now });
+    let mut receipt =
+        step.state.receipts.get(&revocation).cloned().unwrap_or_else(|| Receipt { revocation, nodes: Vec::new(), made: step.now });
     for node in nodes {
         match receipt.nodes.iter_mut().find(|known| known.node == node.node) {
             Some(known) => *known = node,

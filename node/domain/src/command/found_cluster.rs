@@ -28,7 +28,13 @@ fn name(text: &str) -> Name {
     text.parse().expect("a valid name")
 }
 
-pub(super) fn apply(step: &mut Step<'_>, id: String, incarnation: u64, recovery_key: [u8; 32], first_admin: &Name) -> Result<Reply, Rejection> {
+pub(super) fn apply(
+    step: &mut Step<'_>,
+    id: String,
+    incarnation: u64,
+    recovery_key: [u8; 32],
+    first_admin: &Name,
+) -> Result<Reply, Rejection> {
     not_empty("id", &id)?;
     let facts = &step.state.cluster;
     let recovery = !facts.id.is_empty();
@@ -120,7 +126,8 @@ fn on_assize(verbs: &[Verb], noun: Option<&str>) -> Permission {
 
 /// A new incarnation: grants wait for a person's confirmation, approvals are void, old nodes and join tokens are out.
 fn suspend_all(step: &mut Step<'_>, first_admin: &Name) {
-    let grants: Vec<Grant> = step.state.grants.values().filter(|g| g.status == GrantStatus::Active && !g.has_ended(step.now)).cloned().collect();
+    let grants: Vec<Grant> =
+        step.state.grants.values().filter(|g| g.status == GrantStatus::Active && !g.has_ended(step.now)).cloned().collect();
     for mut grant in grants {
         if grant.principal == *first_admin && grant.target == TargetSelector::Assize {
             continue;

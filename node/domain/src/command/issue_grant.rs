@@ -72,17 +72,31 @@ fn under_same_name(step: &Step<'_>, old: Grant, new: Grant) -> Result<Outcome, R
     let declared = new.source == GrantSource::Declared;
     let what = || format!("grant {} ({})", old.name.as_ref().map_or("", Name::as_str), old.id);
     match &old.status {
-        GrantStatus::Revoked { reason, .. } if declared && reason != PRUNED => Err(Rejection::Conflict { what: format!("{}, revoked: {reason}", what()), expected: Index(0), current: old.version }),
+        GrantStatus::Revoked { reason, .. } if declared && reason != PRUNED => {
+            Err(Rejection::Conflict { what: format!("{}, revoked: {reason}", what()), expected: Index(0), current: old.version })
+        }
         GrantStatus::Revoked { .. } => Ok(Outcome::Put(Box::new(new))),
         GrantStatus::Active | GrantStatus::Suspended { .. } if old.has_ended(step.now) => Ok(Outcome::Put(Box::new(new))),
-        GrantStatus::Active | GrantStatus::Suspended { .. } if declared && old.source == GrantSource::Declared && old.principal == new.principal => Ok(replaced(step, old, new)),
+        GrantStatus::Active | GrantStatus::Suspended { .. }
+            if declared && old.source == GrantSource::Declared && old.principal == new.principal =>
+        {
+            Ok(replaced(step, old, new))
+        }
         GrantStatus::Active | GrantStatus::Suspended { .. } => Err(Rejection::Exists { what: what() }),
     }
 }
 
 /// The same grant under new terms. It keeps its id and its status: applying a file confirms nothing.
 fn replaced(step: &Step<'_>, old: Grant, new: Grant) -> Outcome {
-    let renewed = Grant { id: old.id, status: old.status.clone(), granted_by: old.granted_by.clone(), granted: old.granted, version: old.version, narrowed: old.narrowed, ..new };
+    let renewed = Grant {
+        id: old.id,
+        status: old.status.clone(),
+        granted_by: old.granted_by.clone(),
+        granted: old.granted,
+        version: old.version,
+        narrowed: old.narrowed,
+        ..new
+    };
     if renewed == old {
         return Outcome::Unchanged(old.id);
     }

@@ -11,7 +11,15 @@ use crate::time::LogTime;
 /// RFC 7677 asks for at least this many; fewer would make a stolen verifier cheap to search.
 const SCRAM_ITERATIONS_MIN: u32 = 4096;
 
-pub(super) fn apply(step: &mut Step<'_>, name: &Name, usage: TokenUse, lookup: Digest, scram: ScramVerifier, label: String, expires: Option<LogTime>) -> Result<Reply, Rejection> {
+pub(super) fn apply(
+    step: &mut Step<'_>,
+    name: &Name,
+    usage: TokenUse,
+    lookup: Digest,
+    scram: ScramVerifier,
+    label: String,
+    expires: Option<LogTime>,
+) -> Result<Reply, Rejection> {
     let mut principal = step.state.principals.get(name).cloned().ok_or_else(|| not_found(format!("principal {name}")))?;
     short("label", &label)?;
     if !principal.active {

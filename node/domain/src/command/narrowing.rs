@@ -20,7 +20,10 @@ impl Command {
             | Command::OpenRequest { .. }
             | Command::DeleteLock { .. } => false,
             // An approval counts only through the log, where it is compared and set: no node uses one it merely holds.
-            Command::DecideRequest { .. } | Command::WithdrawRequest { .. } | Command::SpendApproval { .. } | Command::ReturnApproval { .. } => false,
+            Command::DecideRequest { .. }
+            | Command::WithdrawRequest { .. }
+            | Command::SpendApproval { .. }
+            | Command::ReturnApproval { .. } => false,
             Command::SetServing { serving, .. } => !serving,
             // What must not exist yet can only add.
             Command::PutPrincipal { expect, .. }

@@ -11,7 +11,14 @@ use crate::request::{Ask, Request, RequestStatus, STATEMENT_SHOWN_MAX};
 use crate::state::State;
 use crate::target::Target;
 
-pub(super) fn apply(step: &mut Step<'_>, principal: Name, on_behalf_of: Option<Name>, target: Name, ask: Ask, reason: String) -> Result<Reply, Rejection> {
+pub(super) fn apply(
+    step: &mut Step<'_>,
+    principal: Name,
+    on_behalf_of: Option<Name>,
+    target: Name,
+    ask: Ask,
+    reason: String,
+) -> Result<Reply, Rejection> {
     let who = step.state.principals.get(&principal).ok_or_else(|| not_found(format!("principal {principal}")))?;
     if !who.active {
         return Err(invalid("principal", format!("{principal} is not active")));
@@ -86,7 +93,9 @@ fn conflicted(step: &Step<'_>, principal: &Name, on_behalf_of: Option<&Name>) ->
 fn identical(state: &State, principal: &Name, on_behalf_of: Option<&Name>, target: &Name, ask: &Ask) -> Option<Request> {
     let same_parties = |r: &Request| r.principal == *principal && r.on_behalf_of.as_ref() == on_behalf_of && r.target == *target;
     match ask {
-        Ask::Exact { digest, .. } => state.request_by_digest(digest).filter(|r| same_parties(r) && r.status != RequestStatus::Reopened).cloned(),
+        Ask::Exact { digest, .. } => {
+            state.request_by_digest(digest).filter(|r| same_parties(r) && r.status != RequestStatus::Reopened).cloned()
+        }
         Ask::Window { .. } => state.open_requests_of(principal).find(|r| same_parties(r) && r.ask == *ask).cloned(),
     }
 }
@@ -116,9 +125,13 @@ fn check(step: &Step<'_>, principal: &Name, on_behalf_of: Option<&Name>, target:
     match ask {
         Ask::Exact { digest, statement, parameters, context, missing, job_version, target_version } => {
             if statement.len() > STATEMENT_SHOWN_MAX {
-                return Err(invalid("statement", format!("is longer than {STATEMENT_SHOWN_MAX} bytes; what cannot be shown whole cannot be approved")));
+                return Err(invalid(
+                    "statement",
+                    format!("is longer than {STATEMENT_SHOWN_MAX} bytes; what cannot be shown whole cannot be approved"),
+                ));
             }
-            let detail: usize = parameters.iter().map(String::len).sum::<usize>() + context.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+            let detail: usize = parameters.iter().map(String::len).sum::<usize>()
+                + context.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
             if detail > REQUEST_DETAIL_MAX {
                 return Err(invalid("parameters", format!("with the context are longer than {REQUEST_DETAIL_MAX} bytes")));
             }
@@ -130,7 +143,11 @@ fn check(step: &Step<'_>, principal: &Name, on_behalf_of: Option<&Name>, target:
                 return Err(invalid("digest", "belongs to somebody else's request"));
             }
             if !is_current(step.state, principal, target, *job_version, *target_version) {
-                return Err(Rejection::Conflict { what: format!("what the request was judged under, at {}", target.name), expected: *target_version, current: target.version });
+                return Err(Rejection::Conflict {
+                    what: format!("what the request was judged under, at {}", target.name),
+                    expected: *target_version,
+                    current: target.version,
+                });
             }
             Ok(())
         }

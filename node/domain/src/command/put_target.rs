@@ -72,5 +72,6 @@ fn address(address: &str) -> Result<(), Rejection> {
 
 /// Sessions go to another place, or grants by label may select the target no more.
 fn takes_away(old: &Target, new: &Target) -> bool {
-    (&old.address, &old.tls, &old.credential) != (&new.address, &new.tls, &new.credential) || old.labels.iter().any(|(key, value)| new.labels.get(key) != Some(value))
+    (&old.address, &old.tls, &old.credential) != (&new.address, &new.tls, &new.credential)
+        || old.labels.iter().any(|(key, value)| new.labels.get(key) != Some(value))
 }

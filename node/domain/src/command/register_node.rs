@@ -31,8 +31,12 @@ pub(super) fn apply(step: &mut Step<'_>, asked: Registration, join_token: Option
     }
     let known = step.state.members.get(&asked.node).cloned();
     match &known {
-        Some(member) if member.role == MemberRole::Removed => return Err(Rejection::Exists { what: format!("node {} was removed; its id", asked.node) }),
-        None if step.state.members.len() >= MEMBERS_MAX => return Err(invalid("node", format!("a cluster has at most {MEMBERS_MAX} nodes, removed ones included"))),
+        Some(member) if member.role == MemberRole::Removed => {
+            return Err(Rejection::Exists { what: format!("node {} was removed; its id", asked.node) });
+        }
+        None if step.state.members.len() >= MEMBERS_MAX => {
+            return Err(invalid("node", format!("a cluster has at most {MEMBERS_MAX} nodes, removed ones included")));
+        }
         Some(_) | None => {}
     }
     let reports_itself = known.is_some() && *step.actor == Actor::Node(asked.node);

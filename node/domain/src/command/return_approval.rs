@@ -14,7 +14,12 @@ pub(super) fn apply(step: &mut Step<'_>, id: RequestId, by: OperationId) -> Resu
     match &request.status {
         RequestStatus::Spent { by: earlier } if *earlier == by => {}
         RequestStatus::Spent { .. } => return Err(Rejection::AlreadySpent { request: id }),
-        RequestStatus::Pending | RequestStatus::Approved { .. } | RequestStatus::Reopened | RequestStatus::Denied(_) | RequestStatus::Withdrawn { .. } | RequestStatus::Expired => {
+        RequestStatus::Pending
+        | RequestStatus::Approved { .. }
+        | RequestStatus::Reopened
+        | RequestStatus::Denied(_)
+        | RequestStatus::Withdrawn { .. }
+        | RequestStatus::Expired => {
             return Err(Rejection::NotOpen { request: id, status: request.status.in_words().to_owned() });
         }
     }

@@ -27,7 +27,11 @@ pub(super) fn apply(step: &mut Step<'_>, id: RequestId, used_for: Digest, by: Op
         RequestStatus::Spent { by: earlier } if *earlier == by => return Ok(Reply::Spent),
         RequestStatus::Spent { .. } => return Err(Rejection::AlreadySpent { request: id }),
         RequestStatus::Approved { .. } => {}
-        RequestStatus::Pending | RequestStatus::Reopened | RequestStatus::Denied(_) | RequestStatus::Withdrawn { .. } | RequestStatus::Expired => {
+        RequestStatus::Pending
+        | RequestStatus::Reopened
+        | RequestStatus::Denied(_)
+        | RequestStatus::Withdrawn { .. }
+        | RequestStatus::Expired => {
             return Err(Rejection::NotOpen { request: id, status: request.status.in_words().to_owned() });
         }
     }
@@ -36,7 +40,10 @@ pub(super) fn apply(step: &mut Step<'_>, id: RequestId, used_for: Digest, by: Op
         request.approvals.clear();
         request.status = RequestStatus::Reopened;
         step.put_request(request);
-        return Err(Rejection::NotOpen { request: id, status: "open again: the job description or the target has changed since it was approved".to_owned() });
+        return Err(Rejection::NotOpen {
+            request: id,
+            status: "open again: the job description or the target has changed since it was approved".to_owned(),
+        });
     }
     if step.state.counting_approvals(&request) < request.needed as usize {
         request.status = RequestStatus::Pending;
@@ -51,7 +58,9 @@ pub(super) fn apply(step: &mut Step<'_>, id: RequestId, used_for: Digest, by: Op
 /// A node speaks for its own sessions only.
 pub(super) fn own_session(actor: &Actor, by: OperationId) -> Result<(), Rejection> {
     match actor {
-        Actor::Node(node) if *node != by.session.node => Err(Rejection::Forbidden { message: format!("{} is not a session of node {node}", by.session) }),
+        Actor::Node(node) if *node != by.session.node => {
+            Err(Rejection::Forbidden { message: format!("{} is not a session of node {node}", by.session) })
+        }
         Actor::Node(_) | Actor::Principal(_) | Actor::Operator => Ok(()),
     }
 }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::parts::{StoredNodeReceipt, StoredOperation, StoredPermission, StoredScram, StoredSealed, actor, ask, expect, grant_source, lock_on, principal_kind, target_selector, upstream_tls};
+use super::parts::{
+    StoredNodeReceipt, StoredOperation, StoredPermission, StoredScram, StoredSealed, actor, ask, expect, grant_source, lock_on,
+    principal_kind, target_selector, upstream_tls,
+};
 use super::wire::{stored_enum, stored_struct};
 use crate::command::{Command, Proposal, Rejection, Reply};
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::DecodeError;
 use super::commands::reply;
 use super::parts::{
-    StoredDecision, StoredNodeReceipt, StoredPermission, StoredScram, StoredSealed, ask, grant_source, grant_status, lock_on, principal_kind, request_status, serving, target_selector, upstream_tls,
+    StoredDecision, StoredNodeReceipt, StoredPermission, StoredScram, StoredSealed, ask, grant_source, grant_status, lock_on,
+    principal_kind, request_status, serving, target_selector, upstream_tls,
 };
 use super::wire::{Wire, stored_struct};
 use crate::credential::Credential;

@@ -36,7 +36,9 @@ impl Segment {
         match (self, other) {
             (Segment::Any, _) | (_, Segment::Any) => true,
             (Segment::Exact(a), Segment::Exact(b)) => a == b,
-            (Segment::Exact(name), Segment::Prefix(prefix)) | (Segment::Prefix(prefix), Segment::Exact(name)) => name.starts_with(prefix.as_ref()),
+            (Segment::Exact(name), Segment::Prefix(prefix)) | (Segment::Prefix(prefix), Segment::Exact(name)) => {
+                name.starts_with(prefix.as_ref())
+            }
             (Segment::Prefix(a), Segment::Prefix(b)) => a.starts_with(b.as_ref()) || b.starts_with(a.as_ref()),
         }
     }
@@ -154,12 +156,15 @@ impl Permission {
 impl PermissionSet {
     /// Is `access` allowed, every point of it by one of these permissions?
     pub fn allows(&self, access: &Access) -> bool {
-        self.iter().any(|permission| permission.allows(access)) || (is_compound(access) && minus_all(vec![Permission::exactly(access)], self).is_empty())
+        self.iter().any(|permission| permission.allows(access))
+            || (is_compound(access) && minus_all(vec![Permission::exactly(access)], self).is_empty())
     }
 
     /// Does this allow all that `other` allows?
     pub fn covers(&self, other: &PermissionSet) -> bool {
-        let holds = |own: &Permission, theirs: &Permission, verb| own.protocol == theirs.protocol && own.verbs.contains(verb) && own.on.segments_cover(&theirs.on);
+        let holds = |own: &Permission, theirs: &Permission, verb| {
+            own.protocol == theirs.protocol && own.verbs.contains(verb) && own.on.segments_cover(&theirs.on)
+        };
         // Needed, by the argument above: for names that no pattern mentions. Saves taking many names off a wildcard.
         let may = other.iter().all(|theirs| theirs.verbs.iter().all(|verb| self.iter().any(|own| holds(own, theirs, verb))));
         may && minus_all(other.iter().cloned().collect(), self).is_empty()
@@ -183,7 +188,8 @@ impl PermissionSet {
 
 /// Points of it may be allowed by different permissions.
 fn is_compound(access: &Access) -> bool {
-    access.resource.columns.as_ref().is_some_and(|columns| columns.len() > 1) || access.resource.path.iter().any(|name| name.as_ref() == "*")
+    access.resource.columns.as_ref().is_some_and(|columns| columns.len() > 1)
+        || access.resource.path.iter().any(|name| name.as_ref() == "*")
 }
 
 fn minus_all(mut left: Vec<Permission>, set: &PermissionSet) -> Vec<Permission> {

@@ -54,7 +54,9 @@ fn merge_columns(patterns: Vec<Pattern>) -> Vec<Pattern> {
     let mut merged: Vec<Pattern> = Vec::with_capacity(patterns.len());
     for pattern in patterns {
         match merged.last_mut() {
-            Some(Pattern { segments, columns: Some(columns) }) if *segments == pattern.segments && pattern.columns.is_some() => columns.extend(pattern.columns.into_iter().flatten()),
+            Some(Pattern { segments, columns: Some(columns) }) if *segments == pattern.segments && pattern.columns.is_some() => {
+                columns.extend(pattern.columns.into_iter().flatten())
+            }
             _ => merged.push(pattern),
         }
     }
@@ -102,7 +104,10 @@ pub(super) fn canonical(permissions: impl IntoIterator<Item = Permission>) -> Ve
     let mut by_verb: BTreeMap<(Protocol, Verb), Vec<Rule>> = BTreeMap::new();
     for permission in permissions.into_iter().filter_map(simplify) {
         for verb in &permission.verbs {
-            by_verb.entry((permission.protocol, *verb)).or_default().push(Rule { on: permission.on.clone(), except: permission.except.clone() });
+            by_verb
+                .entry((permission.protocol, *verb))
+                .or_default()
+                .push(Rule { on: permission.on.clone(), except: permission.except.clone() });
         }
     }
     let mut verbs_of: BTreeMap<(Protocol, Rule), BTreeSet<Verb>> = BTreeMap::new();
@@ -111,7 +116,8 @@ pub(super) fn canonical(permissions: impl IntoIterator<Item = Permission>) -> Ve
             verbs_of.entry((protocol, rule)).or_default().insert(verb);
         }
     }
-    let mut permissions: Vec<Permission> = verbs_of.into_iter().map(|((protocol, rule), verbs)| Permission { protocol, verbs, on: rule.on, except: rule.except }).collect();
+    let mut permissions: Vec<Permission> =
+        verbs_of.into_iter().map(|((protocol, rule), verbs)| Permission { protocol, verbs, on: rule.on, except: rule.except }).collect();
     permissions.sort();
     permissions
 }
@@ -136,7 +142,8 @@ fn reduce(protocol: Protocol, verb: Verb, mut rules: Vec<Rule>) -> Vec<Rule> {
 /// As [`without_covered`], for the sets that grow large: those that name every table. A rule without wildcards is
 /// covered by rules with wildcards or by those on the same path, which stand beside it in the order of rules.
 fn without_covered_rules(rules: Vec<Rule>) -> Vec<Rule> {
-    let (named, wild): (Vec<Rule>, Vec<Rule>) = rules.into_iter().partition(|rule| rule.on.segments.iter().all(|segment| matches!(segment, Segment::Exact(_))));
+    let (named, wild): (Vec<Rule>, Vec<Rule>) =
+        rules.into_iter().partition(|rule| rule.on.segments.iter().all(|segment| matches!(segment, Segment::Exact(_))));
     let mut wild = without_covered(wild, Rule::covers);
     let mut kept: Vec<Rule> = Vec::with_capacity(named.len() + wild.len());
     for path in named.chunk_by(|a, b| a.on.segments == b.on.segments) {
@@ -181,7 +188,8 @@ fn give_back(protocol: Protocol, verb: Verb, rules: &mut [Rule]) {
         let mut keep = keep.into_iter();
         rules[i].except.retain(|_| keep.next().unwrap_or(true));
         // Fewer exceptions may be written shorter.
-        let rule = Permission { protocol, verbs: BTreeSet::from([verb]), on: rules[i].on.clone(), except: std::mem::take(&mut rules[i].except) };
+        let rule =
+            Permission { protocol, verbs: BTreeSet::from([verb]), on: rules[i].on.clone(), except: std::mem::take(&mut rules[i].except) };
         if let Some(simple) = simplify(rule) {
             rules[i] = Rule { on: simple.on, except: simple.except };
         }

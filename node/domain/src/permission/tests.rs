@@ -84,9 +84,15 @@ fn equal_sets_are_written_alike() {
     check_canonical("postgres:select on a.b.c(x,y) except a.b.c(y)", "postgres:select on a.b.c(x)");
     check_canonical("postgres:select on a.b.* except a.b.c, a.b.c(x), q.b.c", "postgres:select on a.b.* except a.b.c");
     check_canonical("postgres:select on a.b.* except *.b.c, a.*.c", "postgres:select on a.b.* except a.b.c");
-    check_canonical("postgres:select on a.b.* except a.b.c\npostgres:select on a.*.c", "postgres:select on a.*.c\npostgres:select on a.b.*");
+    check_canonical(
+        "postgres:select on a.b.* except a.b.c\npostgres:select on a.*.c",
+        "postgres:select on a.*.c\npostgres:select on a.b.*",
+    );
     check_canonical("postgres:select on a.b.c except a.*.*", "");
-    check_canonical("postgres:select,insert,update,delete,truncate,merge,call,copy,ddl,grant,session,admin on a.b.c", "postgres:* on a.b.c");
+    check_canonical(
+        "postgres:select,insert,update,delete,truncate,merge,call,copy,ddl,grant,session,admin on a.b.c",
+        "postgres:* on a.b.c",
+    );
     check_canonical("# what it needs\n\n  assize:decide  on  request/*  \n", "assize:decide on request/*");
 }
 
@@ -129,20 +135,44 @@ fn check_error(text: &str, expect: &str) {
 
 #[test]
 fn errors_say_what_is_wrong_and_where() {
-    check_error("select on a.b.c", "a permission begins with a protocol and a colon, like \"postgres:\", at character 1 of \"select on a.b.c\"");
-    check_error("oracle:select on a.b.c", "\"oracle\" is no protocol; there are \"postgres\" and \"assize\", at character 1 of \"oracle:select on a.b.c\"");
+    check_error(
+        "select on a.b.c",
+        "a permission begins with a protocol and a colon, like \"postgres:\", at character 1 of \"select on a.b.c\"",
+    );
+    check_error(
+        "oracle:select on a.b.c",
+        "\"oracle\" is no protocol; there are \"postgres\" and \"assize\", at character 1 of \"oracle:select on a.b.c\"",
+    );
     check_error(
         "postgres:read on a.b.c",
         "\"read\" is no verb of postgres; it has select, insert, update, delete, truncate, merge, call, copy, ddl, grant, session, admin, or * for all, at character 10 of \"postgres:read on a.b.c\"",
     );
-    check_error("postgres:select a.b.c", "\"on database.schema.object\" is expected after the verbs, at character 16 of \"postgres:select a.b.c\"");
-    check_error("postgres:select on a.b", "paths of postgres have 3 segments (database.schema.object), not 2 segments, at character 23 of \"postgres:select on a.b\"");
+    check_error(
+        "postgres:select a.b.c",
+        "\"on database.schema.object\" is expected after the verbs, at character 16 of \"postgres:select a.b.c\"",
+    );
+    check_error(
+        "postgres:select on a.b",
+        "paths of postgres have 3 segments (database.schema.object), not 2 segments, at character 23 of \"postgres:select on a.b\"",
+    );
     check_error("assize:read on a", "paths of assize have 2 segments (noun/name), not 1 segment, at character 17 of \"assize:read on a\"");
-    check_error("postgres:select on a.b.c(*)", "columns are named one by one; leave the list out to mean all, at character 26 of \"postgres:select on a.b.c(*)\"");
+    check_error(
+        "postgres:select on a.b.c(*)",
+        "columns are named one by one; leave the list out to mean all, at character 26 of \"postgres:select on a.b.c(*)\"",
+    );
     check_error("postgres:select on a.b.\"c", "the closing double quote is missing, at character 25 of \"postgres:select on a.b.\\\"c\"");
-    check_error("postgres:select on a.b.c and more", "the permission should end here, or go on with \"except\", at character 26 of \"postgres:select on a.b.c and more\"");
-    check_error("postgres:select on a..c", "a name is expected, not '.'; names with punctuation stand in double quotes, at character 22 of \"postgres:select on a..c\"");
-    check_error("postgres:select on a.b.\"\"*", "an empty name before * says nothing; write * alone, at character 27 of \"postgres:select on a.b.\\\"\\\"*\"");
+    check_error(
+        "postgres:select on a.b.c and more",
+        "the permission should end here, or go on with \"except\", at character 26 of \"postgres:select on a.b.c and more\"",
+    );
+    check_error(
+        "postgres:select on a..c",
+        "a name is expected, not '.'; names with punctuation stand in double quotes, at character 22 of \"postgres:select on a..c\"",
+    );
+    check_error(
+        "postgres:select on a.b.\"\"*",
+        "an empty name before * says nothing; write * alone, at character 27 of \"postgres:select on a.b.\\\"\\\"*\"",
+    );
     let long = format!("postgres:select on a.b.{}", "c".repeat(PERMISSION_TEXT_MAX));
     assert!(long.parse::<Permission>().is_err());
 }
@@ -167,7 +197,12 @@ fn pattern() -> impl Strategy<Value = Pattern> {
 }
 
 fn permission() -> impl Strategy<Value = Permission> {
-    (btree_set(select(&VERBS[..]), 1..3), pattern(), vec(pattern(), 0..3)).prop_map(|(verbs, on, except)| Permission { protocol: Protocol::Postgres, verbs, on, except })
+    (btree_set(select(&VERBS[..]), 1..3), pattern(), vec(pattern(), 0..3)).prop_map(|(verbs, on, except)| Permission {
+        protocol: Protocol::Postgres,
+        verbs,
+        on,
+        except,
+    })
 }
 
 /// As written, not canonical.

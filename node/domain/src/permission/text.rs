@@ -232,7 +232,11 @@ struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     fn error(&self, message: impl Into<String>) -> InvalidPermission {
-        InvalidPermission { message: message.into(), position: self.text[..self.at].chars().count() + 1, excerpt: self.text.chars().take(200).collect() }
+        InvalidPermission {
+            message: message.into(),
+            position: self.text[..self.at].chars().count() + 1,
+            excerpt: self.text.chars().take(200).collect(),
+        }
     }
 
     fn rest(&self) -> &'a str {
@@ -344,7 +348,11 @@ impl<'a> Parser<'a> {
         }
         if segments.len() != length {
             let plural = if segments.len() == 1 { "" } else { "s" };
-            return Err(self.error(format!("paths of {protocol} have {length} segments ({}), not {} segment{plural}", protocol.path_example(), segments.len())));
+            return Err(self.error(format!(
+                "paths of {protocol} have {length} segments ({}), not {} segment{plural}",
+                protocol.path_example(),
+                segments.len()
+            )));
         }
         let columns = if self.take('(') { Some(self.columns(separator)?) } else { None };
         Ok(Pattern { segments, columns })

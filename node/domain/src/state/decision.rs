@@ -44,9 +44,10 @@ impl State {
             PrincipalKind::Agent { owner, job, .. } => {
                 self.active_person(owner).is_some()
                     && self.live_lock(&LockOn::Principal(owner.clone()), now).is_none()
-                    && job.as_ref().and_then(|job| self.jobs.get(job)).is_some_and(|job| {
-                        job.is_live(now) && self.granted_by(&job.permissions, &job.roles, &access, now)
-                    })
+                    && job
+                        .as_ref()
+                        .and_then(|job| self.jobs.get(job))
+                        .is_some_and(|job| job.is_live(now) && self.granted_by(&job.permissions, &job.roles, &access, now))
             }
         };
         within_job

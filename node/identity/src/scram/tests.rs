@@ -92,9 +92,7 @@ fn channel_binding_must_fit() {
 
 #[test]
 fn a_recorded_proof_is_worthless_in_another_exchange() {
-    let begin = |nonce| {
-        Exchange::new(verifiers(&["one"]), Binding::None, nonce).start(SCRAM_SHA_256, b"n,,n=,r=client").expect("starts")
-    };
+    let begin = |nonce| Exchange::new(verifiers(&["one"]), Binding::None, nonce).start(SCRAM_SHA_256, b"n,,n=,r=client").expect("starts");
     let (recorded, server_first) = begin([1; 18]);
     let last = client_final(&Secret::from("one"), "n=,r=client", &server_first, b"n,,");
     assert!(recorded.finish(last.as_bytes()).is_ok());
@@ -125,15 +123,31 @@ fn a_principal_that_does_not_exist_looks_like_one_that_does() {
 #[test]
 fn malformed_messages_are_refused() {
     let firsts: [&[u8]; 12] = [
-        b"", b"n", b"n,,", b"n,,n=", b"n,,r=abc", b"n,,n=,r=", b"x,,n=,r=abc", b"n,a=other,n=,r=abc", b"n,,m=ext,n=,r=abc",
-        b"n,,n=,r=abc,t=x", b"n,,n=,r=a\x01c", b"\xff,,n=,r=abc",
+        b"",
+        b"n",
+        b"n,,",
+        b"n,,n=",
+        b"n,,r=abc",
+        b"n,,n=,r=",
+        b"x,,n=,r=abc",
+        b"n,a=other,n=,r=abc",
+        b"n,,m=ext,n=,r=abc",
+        b"n,,n=,r=abc,t=x",
+        b"n,,n=,r=a\x01c",
+        b"\xff,,n=,r=abc",
     ];
     for message in firsts {
         assert!(matches!(ClientFirst::parse(message), Err(ScramError::Malformed(_))), "{message:?}");
     }
     let lasts: [&[u8]; 8] = [
-        b"", b"c=biws,r=abc", b"c=biws,p=AAAA", b"r=abc,c=biws,p=AAAA", b"c=biws,r=abc,p=AAAA", b"c=!,r=abc,p=AAAA",
-        b"c=biws,r=abc,x=1,p=AAAA", b"c=biws,r=abc,p=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        b"",
+        b"c=biws,r=abc",
+        b"c=biws,p=AAAA",
+        b"r=abc,c=biws,p=AAAA",
+        b"c=biws,r=abc,p=AAAA",
+        b"c=!,r=abc,p=AAAA",
+        b"c=biws,r=abc,x=1,p=AAAA",
+        b"c=biws,r=abc,p=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
     ];
     for message in lasts {
         assert!(matches!(ClientFinal::parse(message), Err(ScramError::Malformed(_))), "{message:?}");

@@ -33,12 +33,23 @@ impl TransactionStatus {
 pub enum Authentication<'a> {
     Ok,
     CleartextPassword,
-    Md5Password { salt: [u8; 4] },
-    Sasl { mechanisms: Mechanisms<'a> },
-    SaslContinue { data: &'a [u8] },
-    SaslFinal { data: &'a [u8] },
+    Md5Password {
+        salt: [u8; 4],
+    },
+    Sasl {
+        mechanisms: Mechanisms<'a>,
+    },
+    SaslContinue {
+        data: &'a [u8],
+    },
+    SaslFinal {
+        data: &'a [u8],
+    },
     /// Kerberos, GSSAPI, SSPI and what may come; the gateway does none of them.
-    Other { code: u32, data: &'a [u8] },
+    Other {
+        code: u32,
+        data: &'a [u8],
+    },
 }
 
 /// SASL mechanism names, as they stand on the wire.
@@ -192,9 +203,7 @@ impl<'a> Backend<'a> {
             b'R' => Backend::Authentication(authentication(&mut at)?),
             b'S' => Backend::ParameterStatus { name: at.cstr()?, value: at.cstr()? },
             b'K' => key_data(&mut at)?,
-            b'v' => {
-                Backend::NegotiateProtocolVersion { newest: at.u32()?, unrecognized: Unrecognized::parse(&mut at)? }
-            }
+            b'v' => Backend::NegotiateProtocolVersion { newest: at.u32()?, unrecognized: Unrecognized::parse(&mut at)? },
             b'Z' => Backend::ReadyForQuery(status(&mut at)?),
             b'T' => Backend::RowDescription(Columns::parse(&mut at)?),
             b'D' => Backend::DataRow(Values::parse(&mut at)?),
@@ -202,9 +211,7 @@ impl<'a> Backend<'a> {
             b'I' => Backend::EmptyQueryResponse,
             b'E' => Backend::ErrorResponse(ErrorFields::parse(&mut at)?),
             b'N' => Backend::NoticeResponse(ErrorFields::parse(&mut at)?),
-            b'A' => {
-                Backend::NotificationResponse { pid: at.u32()?, channel: at.cstr()?, payload: at.cstr_bytes()? }
-            }
+            b'A' => Backend::NotificationResponse { pid: at.u32()?, channel: at.cstr()?, payload: at.cstr_bytes()? },
             b'1' => Backend::ParseComplete,
             b'2' => Backend::BindComplete,
             b'3' => Backend::CloseComplete,

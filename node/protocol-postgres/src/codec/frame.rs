@@ -58,9 +58,7 @@ pub fn header(buffer: &[u8], limit: u32) -> Result<Option<Header>, CodecError> {
 /// As [`header`].
 pub fn next(buffer: &mut BytesMut, limit: u32) -> Result<Option<Frame>, CodecError> {
     match header(buffer, limit)? {
-        Some(Header { tag, total }) if buffer.len() >= total => {
-            Ok(Some(Frame { tag, bytes: buffer.split_to(total).freeze() }))
-        }
+        Some(Header { tag, total }) if buffer.len() >= total => Ok(Some(Frame { tag, bytes: buffer.split_to(total).freeze() })),
         Some(_) | None => Ok(None),
     }
 }

@@ -19,22 +19,54 @@ pub enum Subject {
 /// it means depends on what was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Frontend<'a> {
-    Query { text: &'a str },
-    Parse { statement: &'a str, text: &'a str, types: Oids<'a> },
-    Bind { portal: &'a str, statement: &'a str, formats: Formats<'a>, values: Values<'a>, results: Formats<'a> },
-    Describe { subject: Subject, name: &'a str },
+    Query {
+        text: &'a str,
+    },
+    Parse {
+        statement: &'a str,
+        text: &'a str,
+        types: Oids<'a>,
+    },
+    Bind {
+        portal: &'a str,
+        statement: &'a str,
+        formats: Formats<'a>,
+        values: Values<'a>,
+        results: Formats<'a>,
+    },
+    Describe {
+        subject: Subject,
+        name: &'a str,
+    },
     /// `rows` 0 means all.
-    Execute { portal: &'a str, rows: u32 },
-    Close { subject: Subject, name: &'a str },
+    Execute {
+        portal: &'a str,
+        rows: u32,
+    },
+    Close {
+        subject: Subject,
+        name: &'a str,
+    },
     Sync,
     Flush,
-    CopyData { data: &'a [u8] },
+    CopyData {
+        data: &'a [u8],
+    },
     CopyDone,
-    CopyFail { reason: &'a str },
-    FunctionCall { function: u32, formats: Formats<'a>, values: Values<'a>, result: u16 },
+    CopyFail {
+        reason: &'a str,
+    },
+    FunctionCall {
+        function: u32,
+        formats: Formats<'a>,
+        values: Values<'a>,
+        result: u16,
+    },
     Terminate,
     /// An answer to an authentication request, not looked into.
-    Password { body: &'a [u8] },
+    Password {
+        body: &'a [u8],
+    },
 }
 
 impl<'a> Frontend<'a> {

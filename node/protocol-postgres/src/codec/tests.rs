@@ -30,11 +30,16 @@ fn counted(items: Vec<Vec<u8>>) -> Vec<u8> {
 
 fn values() -> impl Strategy<Value = Vec<u8>> {
     vec(proptest::option::of(vec(any::<u8>(), 0..20)), 0..5).prop_map(|values| {
-        counted(values.into_iter().map(|value| {
-            let mut out = BytesMut::new();
-            write::value(&mut out, value.as_deref());
-            out.to_vec()
-        }).collect())
+        counted(
+            values
+                .into_iter()
+                .map(|value| {
+                    let mut out = BytesMut::new();
+                    write::value(&mut out, value.as_deref());
+                    out.to_vec()
+                })
+                .collect(),
+        )
     })
 }
 
@@ -79,12 +84,16 @@ fn frontend_bytes() -> impl Strategy<Value = Vec<u8>> {
 
 /// Any valid message of a server, as bytes.
 fn backend_bytes() -> impl Strategy<Value = Vec<u8>> {
-    let fields = || vec((1..=255_u8, text()), 0..4).prop_map(|fields| {
-        let all: Vec<u8> = fields.into_iter().flat_map(|(letter, text)| [vec![letter], text].concat()).collect();
-        [all, vec![0]].concat()
-    });
-    let columns = || vec((text(), any::<[u8; 18]>()), 0..4)
-        .prop_map(|columns| counted(columns.into_iter().map(|(name, rest)| [name, rest.to_vec()].concat()).collect()));
+    let fields = || {
+        vec((1..=255_u8, text()), 0..4).prop_map(|fields| {
+            let all: Vec<u8> = fields.into_iter().flat_map(|(letter, text)| [vec![letter], text].concat()).collect();
+            [all, vec![0]].concat()
+        })
+    };
+    let columns = || {
+        vec((text(), any::<[u8; 18]>()), 0..4)
+            .prop_map(|columns| counted(columns.into_iter().map(|(name, rest)| [name, rest.to_vec()].concat()).collect()))
+    };
     prop_oneof![
         prop_oneof![fixed(&[0; 4]), fixed(b"\0\0\0\x03"), fixed(b"\0\0\0\x05salt"), fixed(b"\0\0\0\x0aSCRAM-SHA-256\0\0")]
             .prop_map(|body| framed(b'R', &body).to_vec()),
@@ -359,8 +368,8 @@ fn the_other_crate_writes_what_we_parse() {
 
 #[test]
 fn the_other_crate_parses_what_we_write() {
-    use tokio_postgres::fallible_iterator::FallibleIterator;
     use postgres_protocol::message::backend::Message;
+    use tokio_postgres::fallible_iterator::FallibleIterator;
     let mut out = BytesMut::new();
     backend::write_sasl(&mut out, &["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"]);
     let response = Response {
@@ -383,15 +392,10 @@ fn the_other_crate_parses_what_we_write() {
     let Message::AuthenticationSasl(body) = next() else { panic!("not SASL") };
     assert_eq!(body.mechanisms().collect::<Vec<_>>().expect("valid"), ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"]);
     let Message::ErrorResponse(body) = next() else { panic!("not an error") };
-    let fields: Vec<(u8, String)> = body
-        .fields()
-        .map(|field| Ok((field.type_(), String::from_utf8_lossy(field.value_bytes()).into_owned())))
-        .collect()
-        .expect("valid");
+    let fields: Vec<(u8, String)> =
+        body.fields().map(|field| Ok((field.type_(), String::from_utf8_lossy(field.value_bytes()).into_owned()))).collect().expect("valid");
     let texts: Vec<(u8, &str)> = fields.iter().map(|(letter, text)| (*letter, text.as_str())).collect();
-    assert_eq!(texts, [
-        (b'S', "ERROR"), (b'V', "ERROR"), (b'C', "42501"), (b'M', "permission denied"), (b'D', "because"), (b'H', "ask"),
-    ]);
+    assert_eq!(texts, [(b'S', "ERROR"), (b'V', "ERROR"), (b'C', "42501"), (b'M', "permission denied"), (b'D', "because"), (b'H', "ask"),]);
     assert!(matches!(next(), Message::ParameterStatus(body) if body.name().ok() == Some("TimeZone")));
     assert!(matches!(next(), Message::BackendKeyData(body) if body.process_id() == 5));
     assert!(matches!(next(), Message::ReadyForQuery(body) if body.status() == b'E'));

@@ -22,12 +22,7 @@ pub(super) async fn identify(
     }
 }
 
-async fn scram(
-    leg: &mut Leg,
-    listening: &Listening,
-    opening: &Opening,
-    look: Look<'_>,
-) -> Result<(Identity, Option<String>), Broken> {
+async fn scram(leg: &mut Leg, listening: &Listening, opening: &Opening, look: Look<'_>) -> Result<(Identity, Option<String>), Broken> {
     let binding: Binding = listening.binding(&leg.stream);
     write_sasl(&mut leg.out, binding.mechanisms());
     let first = leg.answer().await?;

@@ -31,7 +31,16 @@ fn agent(secrets: &[&Secret]) -> State {
         let scram = verifier::create_default(secret, [4; 16]);
         let lookup = token::lookup(secret);
         let issued_by: Name = "ann".parse().expect("a name");
-        let token = Token { id: TokenId(id), usage: TokenUse::Gateway, lookup, scram, label: String::new(), expires: None, issued_by, issued: LogTime(0) };
+        let token = Token {
+            id: TokenId(id),
+            usage: TokenUse::Gateway,
+            lookup,
+            scram,
+            label: String::new(),
+            expires: None,
+            issued_by,
+            issued: LogTime(0),
+        };
         (token.id, token)
     });
     let agent = Principal {
@@ -357,7 +366,15 @@ async fn a_gateway_behind_a_gateway() {
             user_timeout: std::time::Duration::from_millis(1500),
         };
         let (password, settings) = (Secret::from(served.token.as_str()), BTreeMap::new());
-        let login = Login { username: "billing-loop", password: &password, database, application: "", settings: &settings, read_only: true, version };
+        let login = Login {
+            username: "billing-loop",
+            password: &password,
+            database,
+            application: "",
+            settings: &settings,
+            read_only: true,
+            version,
+        };
         let parameters = check(&address, &login).await.expect("let in");
         assert_eq!(parameters.get("server_version").map(String::as_str), Some("15.0"));
         assert_eq!(served.outcomes.recv().await, Some("identified"));

@@ -25,6 +25,16 @@ pub(super) fn is_catalog_relation(name: &str) -> bool {
 /// Forms of the grammar that are built in where the server knows them, and calls of a function where it is older:
 /// harmless unless the search path has a function of that name.
 pub(super) const GRAMMAR_FUNCTIONS: &[&str] = &[
-    "json_object", "json_array", "json_objectagg", "json_arrayagg", "json_scalar", "json_serialize", "json", "json_exists",
-    "json_value", "json_query", "json_table", "merge_action",
+    "json_object",
+    "json_array",
+    "json_objectagg",
+    "json_arrayagg",
+    "json_scalar",
+    "json_serialize",
+    "json",
+    "json_exists",
+    "json_value",
+    "json_query",
+    "json_table",
+    "merge_action",
 ];

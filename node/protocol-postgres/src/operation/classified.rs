@@ -58,11 +58,19 @@ pub enum Step {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TransactionStep {
-    Begin { read_only: Option<bool> },
+    Begin {
+        read_only: Option<bool>,
+    },
     /// SET TRANSACTION.
-    Mode { read_only: Option<bool> },
-    Commit { chain: bool },
-    Rollback { chain: bool },
+    Mode {
+        read_only: Option<bool>,
+    },
+    Commit {
+        chain: bool,
+    },
+    Rollback {
+        chain: bool,
+    },
     Savepoint(Arc<str>),
     Release(Arc<str>),
     RollbackTo(Arc<str>),

@@ -22,7 +22,13 @@ pub struct Context {
 impl Context {
     /// What is known before the server was asked.
     pub fn unknown(database: impl Into<Arc<str>>) -> Self {
-        Context { database: database.into(), schemas: Vec::new(), schemas_known: false, temporary: BTreeSet::new(), shadowed: BTreeSet::new() }
+        Context {
+            database: database.into(),
+            schemas: Vec::new(),
+            schemas_known: false,
+            temporary: BTreeSet::new(),
+            shadowed: BTreeSet::new(),
+        }
     }
 
     pub fn with_schemas<S: AsRef<str>>(database: impl Into<Arc<str>>, schemas: impl IntoIterator<Item = S>) -> Self {

@@ -193,7 +193,9 @@ impl Walk<'_> {
 
     /// What belongs to the database, the server or the cluster rather than to a schema.
     fn outside_schemas(&mut self, node: &NodeEnum) {
-        let role = |r: &Option<pg_query::protobuf::RoleSpec>| r.as_ref().map_or("*".to_owned(), |r| if r.rolename.is_empty() { "*".into() } else { r.rolename.clone() });
+        let role = |r: &Option<pg_query::protobuf::RoleSpec>| {
+            r.as_ref().map_or("*".to_owned(), |r| if r.rolename.is_empty() { "*".into() } else { r.rolename.clone() })
+        };
         let (kind, name): (&str, String) = match node {
             NodeEnum::CreateExtensionStmt(s) => ("extension", s.extname.clone()),
             NodeEnum::AlterExtensionStmt(s) => ("extension", s.extname.clone()),
@@ -320,7 +322,7 @@ impl Walk<'_> {
             Some(_) => self.query(create.query.as_deref(), false),
             None => self.widest(),
         }
-        self.into_table(create.into.as_deref());
+        self.makes_table(create.into.as_deref());
     }
 
     fn elements(&mut self, elements: &[Node]) {
@@ -575,15 +577,20 @@ impl Walk<'_> {
                     let paths = self.acted_on(relation);
                     self.need_each(Verb::Grant, &paths, None);
                 }
-                (_, ObjectType::ObjectFunction | ObjectType::ObjectProcedure | ObjectType::ObjectRoutine | ObjectType::ObjectType | ObjectType::ObjectDomain) => {
-                    match object_name(object) {
-                        Some(name) => {
-                            let paths = self.object_named(&name.iter().map(String::as_str).collect::<Vec<_>>());
-                            self.need_each(Verb::Grant, &paths, None);
-                        }
-                        None => self.widest(),
+                (
+                    _,
+                    ObjectType::ObjectFunction
+                    | ObjectType::ObjectProcedure
+                    | ObjectType::ObjectRoutine
+                    | ObjectType::ObjectType
+                    | ObjectType::ObjectDomain,
+                ) => match object_name(object) {
+                    Some(name) => {
+                        let paths = self.object_named(&name.iter().map(String::as_str).collect::<Vec<_>>());
+                        self.need_each(Verb::Grant, &paths, None);
                     }
-                }
+                    None => self.widest(),
+                },
                 (_, ObjectType::ObjectSchema) => match object_name(object).as_deref() {
                     Some([schema]) => self.need(Verb::Grant, [self.database(), schema.as_str().into(), "*".into()], None),
                     _ => self.widest(),

@@ -67,7 +67,7 @@ impl Walk<'_> {
             }
             self.lock_rows(read_before..read_here);
         }
-        self.into_table(select.into_clause.as_deref());
+        self.makes_table(select.into_clause.as_deref());
         self.close_level(correlated);
         self.ctes.truncate(visible);
     }
@@ -86,7 +86,7 @@ impl Walk<'_> {
     }
 
     /// SELECT INTO and CREATE TABLE AS make a table.
-    pub(super) fn into_table(&mut self, into: Option<&IntoClause>) {
+    pub(super) fn makes_table(&mut self, into: Option<&IntoClause>) {
         let Some(into) = into else { return };
         self.at_least(Effect::Transactional);
         if let Some(relation) = &into.rel {
@@ -97,7 +97,8 @@ impl Walk<'_> {
 
     pub(super) fn with(&mut self, with: Option<&WithClause>) {
         let Some(with) = with else { return };
-        let names = |node: &Node| if let Some(NodeEnum::CommonTableExpr(cte)) = &node.node { Some(Arc::from(cte.ctename.as_str())) } else { None };
+        let names =
+            |node: &Node| if let Some(NodeEnum::CommonTableExpr(cte)) = &node.node { Some(Arc::from(cte.ctename.as_str())) } else { None };
         if with.recursive {
             self.ctes.extend(with.ctes.iter().filter_map(names));
         }

@@ -63,7 +63,11 @@ impl Walk<'_> {
     fn candidates_anywhere(&self, relation: &RangeVar) -> Vec<Path> {
         let database: Arc<str> = if relation.catalogname.is_empty() { self.database() } else { relation.catalogname.as_str().into() };
         let name: Arc<str> = relation.relname.as_str().into();
-        if relation.schemaname.is_empty() { self.along_path(&database, &name) } else { vec![[database, relation.schemaname.as_str().into(), name]] }
+        if relation.schemaname.is_empty() {
+            self.along_path(&database, &name)
+        } else {
+            vec![[database, relation.schemaname.as_str().into(), name]]
+        }
     }
 
     /// A relation that a statement other than a query acts on.

@@ -86,7 +86,9 @@ impl Walk<'_> {
                 self.change_setting(&set.name, value, set.is_local);
             }
             // SET … FROM CURRENT stands in CREATE FUNCTION only; alone it changes nothing.
-            VariableSetKind::VarSetDefault | VariableSetKind::VarReset => self.change_setting(&set.name, SettingValue::Default, set.is_local),
+            VariableSetKind::VarSetDefault | VariableSetKind::VarReset => {
+                self.change_setting(&set.name, SettingValue::Default, set.is_local)
+            }
             VariableSetKind::VarResetAll => self.change_setting("*", SettingValue::Default, false),
             VariableSetKind::VarSetMulti => self.set_transaction(set),
             VariableSetKind::VarSetCurrent | VariableSetKind::Undefined => self.widest(),
@@ -99,7 +101,8 @@ impl Walk<'_> {
         match set.name.as_str() {
             "TRANSACTION" => self.steps.push(Step::Transaction(TransactionStep::Mode { read_only: read_only(&set.args) })),
             "SESSION CHARACTERISTICS" => {
-                let value = read_only(&set.args).map_or(SettingValue::Unknown, |on| SettingValue::Constant(if on { "on" } else { "off" }.into()));
+                let value =
+                    read_only(&set.args).map_or(SettingValue::Unknown, |on| SettingValue::Constant(if on { "on" } else { "off" }.into()));
                 self.need_on(Verb::Session, "setting", "default_transaction_read_only");
                 let name = "default_transaction_read_only".into();
                 self.steps.push(Step::Setting(SettingChange { name, value, local: false, breaks_pin: false }));

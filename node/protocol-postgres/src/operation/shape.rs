@@ -112,21 +112,52 @@ mod tests {
     use super::of;
 
     fn shape(sql: &str) -> Option<String> {
-        of(sql).map(|s| s.iter().map(|b| match b { 1 => 'ⁱ', 2 => 'ⁿ', 3 => 'ˢ', b => *b as char }).collect())
+        of(sql).map(|s| {
+            s.iter()
+                .map(|b| match b {
+                    1 => 'ⁱ',
+                    2 => 'ⁿ',
+                    3 => 'ˢ',
+                    b => *b as char,
+                })
+                .collect()
+        })
     }
 
     #[test]
     fn constants_are_replaced_by_their_kind() {
-        assert_eq!(shape("SELECT a1 FROM t WHERE id = 42 AND n = 'it''s' LIMIT 10").as_deref(), Some("SELECT a1 FROM t WHERE id = ⁱ AND n = ˢ LIMIT ⁱ"));
+        assert_eq!(
+            shape("SELECT a1 FROM t WHERE id = 42 AND n = 'it''s' LIMIT 10").as_deref(),
+            Some("SELECT a1 FROM t WHERE id = ⁱ AND n = ˢ LIMIT ⁱ")
+        );
         assert_eq!(shape("SELECT 1.5, 3000000000, $1, \"we\"\"ird 7\", 2").as_deref(), Some("SELECT ⁿ, ⁿ, $1, \"we\"\"ird 7\", ⁱ"));
     }
 
     #[test]
     fn what_is_out_of_the_ordinary_has_no_shape() {
         for sql in [
-            "SELECT 1 -- x", "SELECT 1 /* x */", "SELECT $$a$$, 1", "SELECT $a$b$a$, 1", "SELECT E'a', 1", "SELECT U&'a', 1", "SELECT N'a'", "SELECT 'a\\'",
-            "SELECT 1e5", "SELECT 0x1F", "SELECT 1_000", "SELECT 1a", "SELECT .5", "SELECT 1.", "SELECT 1..2", "SELECT 'open", "SELECT \"open 1", "SELECT 1\u{1}",
-            "SELECT a FROM t", "SELECT B'1', 1", "SELECT 1'a'", "SELECT $1a, 1",
+            "SELECT 1 -- x",
+            "SELECT 1 /* x */",
+            "SELECT $$a$$, 1",
+            "SELECT $a$b$a$, 1",
+            "SELECT E'a', 1",
+            "SELECT U&'a', 1",
+            "SELECT N'a'",
+            "SELECT 'a\\'",
+            "SELECT 1e5",
+            "SELECT 0x1F",
+            "SELECT 1_000",
+            "SELECT 1a",
+            "SELECT .5",
+            "SELECT 1.",
+            "SELECT 1..2",
+            "SELECT 'open",
+            "SELECT \"open 1",
+            "SELECT 1\u{1}",
+            "SELECT a FROM t",
+            "SELECT B'1', 1",
+            "SELECT 1'a'",
+            "SELECT $1a, 1",
         ] {
             assert_eq!(shape(sql), None, "{sql}");
         }

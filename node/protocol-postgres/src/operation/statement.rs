@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use domain::operation::{Effect, Verb};
 use pg_query::NodeEnum;
-use pg_query::protobuf::{CopyStmt, DeclareCursorStmt, DefElem, ExplainStmt, Node, PrepareStmt, TransactionStmt, TransactionStmtKind, a_const};
+use pg_query::protobuf::{
+    CopyStmt, DeclareCursorStmt, DefElem, ExplainStmt, Node, PrepareStmt, TransactionStmt, TransactionStmtKind, a_const,
+};
 
 use super::classified::{CopyKind, Cursor, Prepared, Step, TransactionStep};
 use super::walk::Walk;

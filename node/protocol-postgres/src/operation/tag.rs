@@ -34,10 +34,28 @@ pub(super) fn of(node: &NodeEnum) -> &'static str {
         NodeEnum::DoStmt(_) => "DO",
         NodeEnum::CallStmt(_) => "CALL",
         NodeEnum::ConstraintsSetStmt(_) => "SET CONSTRAINTS",
-        NodeEnum::GrantStmt(s) => if s.is_grant { "GRANT" } else { "REVOKE" },
-        NodeEnum::GrantRoleStmt(s) => if s.is_grant { "GRANT ROLE" } else { "REVOKE ROLE" },
+        NodeEnum::GrantStmt(s) => {
+            if s.is_grant {
+                "GRANT"
+            } else {
+                "REVOKE"
+            }
+        }
+        NodeEnum::GrantRoleStmt(s) => {
+            if s.is_grant {
+                "GRANT ROLE"
+            } else {
+                "REVOKE ROLE"
+            }
+        }
         NodeEnum::CommentStmt(_) => "COMMENT",
-        NodeEnum::VacuumStmt(s) => if s.is_vacuumcmd { "VACUUM" } else { "ANALYZE" },
+        NodeEnum::VacuumStmt(s) => {
+            if s.is_vacuumcmd {
+                "VACUUM"
+            } else {
+                "ANALYZE"
+            }
+        }
         NodeEnum::ClusterStmt(_) => "CLUSTER",
         NodeEnum::ReindexStmt(_) => "REINDEX",
         NodeEnum::CheckPointStmt(_) => "CHECKPOINT",
@@ -53,7 +71,13 @@ pub(super) fn of(node: &NodeEnum) -> &'static str {
         NodeEnum::ViewStmt(_) => "CREATE VIEW",
         NodeEnum::CreateSeqStmt(_) => "CREATE SEQUENCE",
         NodeEnum::CreateSchemaStmt(_) => "CREATE SCHEMA",
-        NodeEnum::CreateFunctionStmt(s) => if s.is_procedure { "CREATE PROCEDURE" } else { "CREATE FUNCTION" },
+        NodeEnum::CreateFunctionStmt(s) => {
+            if s.is_procedure {
+                "CREATE PROCEDURE"
+            } else {
+                "CREATE FUNCTION"
+            }
+        }
         NodeEnum::CreateTrigStmt(_) => "CREATE TRIGGER",
         NodeEnum::RuleStmt(_) => "CREATE RULE",
         NodeEnum::CreateExtensionStmt(_) => "CREATE EXTENSION",

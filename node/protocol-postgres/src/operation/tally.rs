@@ -106,7 +106,13 @@ impl ser::Serializer for &mut Counter {
         Err(ser::Error::custom("no tuple stands in a tree"))
     }
 
-    fn serialize_tuple_variant(self, _: &'static str, _: u32, _: &'static str, _: usize) -> Result<Self::SerializeTupleVariant, Unexpected> {
+    fn serialize_tuple_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Self::SerializeTupleVariant, Unexpected> {
         Err(ser::Error::custom("no tuple stands in a tree"))
     }
 
@@ -114,7 +120,13 @@ impl ser::Serializer for &mut Counter {
         Err(ser::Error::custom("no map stands in a tree"))
     }
 
-    fn serialize_struct_variant(self, _: &'static str, _: u32, _: &'static str, _: usize) -> Result<Self::SerializeStructVariant, Unexpected> {
+    fn serialize_struct_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Self::SerializeStructVariant, Unexpected> {
         Err(ser::Error::custom("no such variant stands in a tree"))
     }
 }

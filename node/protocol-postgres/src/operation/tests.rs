@@ -14,17 +14,29 @@ fn context() -> Context {
 /// `verb path(columns)`, as a person reads it.
 fn access(access: &Access) -> String {
     let path = access.resource.path.join(".");
-    let columns = access.resource.columns.as_ref().map(|c| format!("({})", c.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(","))).unwrap_or_default();
+    let columns = access
+        .resource
+        .columns
+        .as_ref()
+        .map(|c| format!("({})", c.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(",")))
+        .unwrap_or_default();
     format!("{} {path}{columns}", access.verb.as_str())
 }
 
 fn step(step: &Step) -> String {
-    let list = |operation: &Operation| format!("{:?}: {}", operation.effect, operation.accesses.iter().map(access).collect::<Vec<_>>().join("; "));
+    let list =
+        |operation: &Operation| format!("{:?}: {}", operation.effect, operation.accesses.iter().map(access).collect::<Vec<_>>().join("; "));
     match step {
         Step::Prepare(p) => format!("prepare {} {{{}}}", p.name, list(&p.operation)),
         Step::Declare(c) => format!("declare {}{} {{{}}}", c.name, if c.hold { " with hold" } else { "" }, list(&c.operation)),
         Step::Setting(c) => {
-            format!("setting {} {:?}{}{}", c.name, c.value, if c.local { " local" } else { "" }, if c.breaks_pin { " BREAKS A PIN" } else { "" })
+            format!(
+                "setting {} {:?}{}{}",
+                c.name,
+                c.value,
+                if c.local { " local" } else { "" },
+                if c.breaks_pin { " BREAKS A PIN" } else { "" }
+            )
         }
         other => format!("{other:?}"),
     }
@@ -119,7 +131,11 @@ fn a_temporary_relation_hides_all_others() {
 #[test]
 fn a_string_that_changes_the_path_leaves_later_names_open() {
     let context = context();
-    check("SET search_path = secret; SELECT a FROM t", &context, &["Transactional", "select app.*.t(a)", "session app.setting.search_path"]);
+    check(
+        "SET search_path = secret; SELECT a FROM t",
+        &context,
+        &["Transactional", "select app.*.t(a)", "session app.setting.search_path"],
+    );
     check("ROLLBACK; SELECT a FROM t", &context, &["Commit", "select app.*.t(a)"]);
     check("BEGIN; SELECT a FROM t; COMMIT", &context, &["Commit", "select app.public.t(a)"]);
     check("SELECT f(); SELECT a FROM t", &context, &["Lasting", "select app.*.t(a)", "call app.public.f"]);
@@ -199,7 +215,8 @@ fn every_relation_call_and_query_of_the_corpus_is_seen() {
 }
 
 fn covers(wide: &Operation, narrow: &Operation) -> bool {
-    let all_held = narrow.accesses.iter().all(|a| wide.accesses.contains(a) || wide.accesses.iter().any(|w| w.resource.path[1].as_ref() == "*"));
+    let all_held =
+        narrow.accesses.iter().all(|a| wide.accesses.contains(a) || wide.accesses.iter().any(|w| w.resource.path[1].as_ref() == "*"));
     all_held && wide.effect >= narrow.effect
 }
 

@@ -166,7 +166,8 @@ impl<'a> Walk<'a> {
         {
             self.need_each(Verb::Select, target, columns);
         }
-        if correlated && level.any
+        if correlated
+            && level.any
             && let Some(outer) = self.levels.last_mut()
         {
             outer.whole = true;

@@ -40,7 +40,12 @@ impl Session {
 
     fn may_take(&self, road: &Road) -> bool {
         let something = self.pending.is_some() || !road.client_in.is_empty();
-        something && !self.parting && !road.has_errand() && !road.is_ending() && self.pipeline.len() < PIPELINE_MAX && road.outward.len() < TOWARDS_UPSTREAM_MAX / 2
+        something
+            && !self.parting
+            && !road.has_errand()
+            && !road.is_ending()
+            && self.pipeline.len() < PIPELINE_MAX
+            && road.outward.len() < TOWARDS_UPSTREAM_MAX / 2
     }
 
     /// The next message that has to be looked at; copy data is passed on here.
@@ -271,7 +276,11 @@ impl Session {
     }
 
     pub(super) fn classify(&self, text: &str) -> Arc<Classified> {
-        if self.known.is_fresh() { self.classifier.classify(text, &self.known.context) } else { self.classifier.classify(text, &self.known.unknown_context()) }
+        if self.known.is_fresh() {
+            self.classifier.classify(text, &self.known.context)
+        } else {
+            self.classifier.classify(text, &self.known.unknown_context())
+        }
     }
 
     /// Resolves `EXECUTE` and `FETCH` by name.
@@ -308,7 +317,11 @@ const RESERVED: &str = "names that begin with \"assize:\" are the gateway's own"
 
 /// What cannot be told needs everything.
 fn widest(tag: &str) -> Operation {
-    let accesses = Verb::of(Protocol::Postgres).iter().map(|verb| Access { protocol: Protocol::Postgres, verb: *verb, resource: Resource::new(["*", "*", "*"]) });
+    let accesses = Verb::of(Protocol::Postgres).iter().map(|verb| Access {
+        protocol: Protocol::Postgres,
+        verb: *verb,
+        resource: Resource::new(["*", "*", "*"]),
+    });
     Operation { tag: tag.into(), accesses: accesses.collect(), effect: Effect::Lasting }
 }
 

@@ -150,7 +150,8 @@ impl Known {
 
     fn bind(&mut self) {
         let pinned = ["client_encoding", "standard_conforming_strings", "session_authorization"];
-        let first = [("database", self.context.database.as_ref()), ("role", self.role.as_str()), ("search_path", self.search_path.as_str())];
+        let first =
+            [("database", self.context.database.as_ref()), ("role", self.role.as_str()), ("search_path", self.search_path.as_str())];
         let rest = pinned.into_iter().map(|name| (name, self.parameters.get(name).map_or("", String::as_str)));
         self.bound = first.into_iter().chain(rest).map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
     }

@@ -50,11 +50,25 @@ pub(super) enum Step {
     Fresh,
     Confirming,
     Confirmed,
-    Opening { judged: Box<Judged>, in_transaction: bool },
-    Waiting { judged: Box<Judged> },
-    Spending { judged: Box<Judged>, cancelled: bool },
-    Spent { judged: Box<Judged>, request: RequestId },
-    Refused { judged: Option<Box<Judged>>, refusal: Refusal },
+    Opening {
+        judged: Box<Judged>,
+        in_transaction: bool,
+    },
+    Waiting {
+        judged: Box<Judged>,
+    },
+    Spending {
+        judged: Box<Judged>,
+        cancelled: bool,
+    },
+    Spent {
+        judged: Box<Judged>,
+        request: RequestId,
+    },
+    Refused {
+        judged: Option<Box<Judged>>,
+        refusal: Refusal,
+    },
     /// By the client itself.
     Cancelled,
 }
@@ -171,7 +185,9 @@ impl Session {
         if let Some(change) = classified.broken_pin() {
             return Some(Refusal::Pinned { setting: change.name.to_string() });
         }
-        let writes = |step: &TransactionStep| matches!(step, TransactionStep::Begin { read_only: Some(false) } | TransactionStep::Mode { read_only: Some(false) | None });
+        let writes = |step: &TransactionStep| {
+            matches!(step, TransactionStep::Begin { read_only: Some(false) } | TransactionStep::Mode { read_only: Some(false) | None })
+        };
         let named = |name: &str| name == "default_transaction_read_only" || name == "transaction_read_only";
         let loosens = classified.transaction().any(writes) || classified.settings().any(|change| named(&change.name));
         (self.read_only_session && loosens).then(|| Refusal::Pinned { setting: "transaction_read_only".to_owned() })
@@ -237,7 +253,10 @@ impl Session {
             Effect::Commit => statement.classified.as_ref().is_some_and(|c| {
                 c.statements.len() == 1
                     && c.transaction().all(|step| match step {
-                        TransactionStep::Begin { .. } | TransactionStep::Rollback { chain: false } | TransactionStep::RollbackTo(_) | TransactionStep::Savepoint(_) => true,
+                        TransactionStep::Begin { .. }
+                        | TransactionStep::Rollback { chain: false }
+                        | TransactionStep::RollbackTo(_)
+                        | TransactionStep::Savepoint(_) => true,
                         TransactionStep::Mode { .. }
                         | TransactionStep::Commit { .. }
                         | TransactionStep::Rollback { chain: true }
@@ -318,5 +337,11 @@ impl Session {
 
 /// PostgreSQL's own words for it.
 fn cancelled() -> Response {
-    Response { severity: Severity::Error, sqlstate: "57014", message: "canceling statement due to user request".to_owned(), detail: None, hint: None }
+    Response {
+        severity: Severity::Error,
+        sqlstate: "57014",
+        message: "canceling statement due to user request".to_owned(),
+        detail: None,
+        hint: None,
+    }
 }

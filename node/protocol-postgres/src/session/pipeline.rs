@@ -135,7 +135,9 @@ impl Pipeline {
     /// The replies to everything that changes what names mean will come without another message of the client.
     pub(super) fn changes_settle_by_themselves(&self) -> bool {
         let last = self.queue.iter().rposition(|e| matches!(e, Expect::Query(r) | Expect::Execute(r) if r.changes()));
-        last.is_none_or(|last| matches!(self.queue[last], Expect::Query(_)) || self.queue.iter().skip(last).any(|e| matches!(e, Expect::Sync(_))))
+        last.is_none_or(|last| {
+            matches!(self.queue[last], Expect::Query(_)) || self.queue.iter().skip(last).any(|e| matches!(e, Expect::Sync(_)))
+        })
     }
 
     /// Something under way may change what names mean.
@@ -150,13 +152,21 @@ impl Pipeline {
 
     /// A transaction may begin among what is under way.
     pub(super) fn may_begin(&self) -> bool {
-        self.any_controls(|step| matches!(step, TransactionStep::Begin { .. } | TransactionStep::Commit { chain: true } | TransactionStep::Rollback { chain: true }))
+        self.any_controls(|step| {
+            matches!(
+                step,
+                TransactionStep::Begin { .. } | TransactionStep::Commit { chain: true } | TransactionStep::Rollback { chain: true }
+            )
+        })
     }
 
     /// A transaction may end among what is under way, or the server may be told to write again.
     pub(super) fn may_end(&self) -> bool {
         self.any_controls(|step| match step {
-            TransactionStep::Commit { .. } | TransactionStep::Rollback { .. } | TransactionStep::PrepareTransaction(_) | TransactionStep::Mode { .. } => true,
+            TransactionStep::Commit { .. }
+            | TransactionStep::Rollback { .. }
+            | TransactionStep::PrepareTransaction(_)
+            | TransactionStep::Mode { .. } => true,
             TransactionStep::Begin { .. }
             | TransactionStep::Savepoint(_)
             | TransactionStep::Release(_)

@@ -181,7 +181,9 @@ impl Session {
             match expect {
                 Expect::Parse(undo) | Expect::Bind(undo) | Expect::Close(undo) if index == failed => self.names.refused(undo),
                 Expect::Parse(undo) | Expect::Bind(undo) | Expect::Close(undo) => self.names.undo(undo),
-                Expect::Execute(running) | Expect::Query(running) if index == failed => self.finish(&running, Ending::Error(code.clone()), road),
+                Expect::Execute(running) | Expect::Query(running) if index == failed => {
+                    self.finish(&running, Ending::Error(code.clone()), road)
+                }
                 // Forwarded, and passed over by the server: certainly without effect.
                 Expect::Execute(running) | Expect::Query(running) => self.finish(&running, Ending::NotForwarded, road),
                 Expect::Context { .. } => self.known.not_asked(),

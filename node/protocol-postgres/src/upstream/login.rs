@@ -39,13 +39,8 @@ enum Stage {
     Ok,
 }
 
-pub(super) async fn run(
-    stream: Stream,
-    end_point: Option<Vec<u8>>,
-    login: &Login<'_>,
-) -> Result<Connected, UpstreamError> {
-    let connected =
-        Connected { stream, buffer: BytesMut::new(), parameters: BTreeMap::new(), key: None, version: login.version };
+pub(super) async fn run(stream: Stream, end_point: Option<Vec<u8>>, login: &Login<'_>) -> Result<Connected, UpstreamError> {
+    let connected = Connected { stream, buffer: BytesMut::new(), parameters: BTreeMap::new(), key: None, version: login.version };
     let mut visit = Visit { connected, login, end_point, stage: Stage::Begun };
     let mut out = BytesMut::new();
     startup(login).write(&mut out);
@@ -166,9 +161,7 @@ impl Visit<'_> {
     async fn begin_scram(&mut self, mechanisms: Mechanisms<'_>) -> Result<Stage, UpstreamError> {
         let offered = |name| mechanisms.iter().any(|mechanism| mechanism == name);
         let (mechanism, binding) = match self.end_point.take() {
-            Some(hash) if offered(SCRAM_SHA_256_PLUS) => {
-                (SCRAM_SHA_256_PLUS, ChannelBinding::tls_server_end_point(hash))
-            }
+            Some(hash) if offered(SCRAM_SHA_256_PLUS) => (SCRAM_SHA_256_PLUS, ChannelBinding::tls_server_end_point(hash)),
             Some(_) if offered(SCRAM_SHA_256) => (SCRAM_SHA_256, ChannelBinding::unrequested()),
             None if offered(SCRAM_SHA_256) => (SCRAM_SHA_256, ChannelBinding::unsupported()),
             _ => return Err(UpstreamError::Authentication("it offers no SASL mechanism that is supported".into())),

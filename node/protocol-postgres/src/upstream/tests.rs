@@ -69,7 +69,9 @@ async fn a_real_server_lets_us_in_by_every_method_it_has() {
     let off = address(&server.address, UpstreamTls::Off);
     let full = address(&server.address, verify(&authority.pem, Some("localhost")));
 
-    for (user, at) in [("by_scram", &off), ("by_md5", &off), ("by_trust", &off), ("by_scram", &full), ("by_md5", &full), ("by_password", &full)] {
+    for (user, at) in
+        [("by_scram", &off), ("by_md5", &off), ("by_trust", &off), ("by_scram", &full), ("by_md5", &full), ("by_password", &full)]
+    {
         let connected = log_in(at, user, "right").await.unwrap_or_else(|error| panic!("{user}: {error}"));
         assert_eq!(connected.parameters.get("client_encoding").map(String::as_str), Some("UTF8"));
         assert_eq!(connected.parameters.get("session_authorization").map(String::as_str), Some(user));
@@ -96,10 +98,8 @@ async fn a_real_server_lets_us_in_by_every_method_it_has() {
     assert!(matches!(log_in(&system, "by_scram", "right").await, Err(UpstreamError::Tls(_))));
 
     // What the session starts with.
-    let wishes = BTreeMap::from([
-        ("timezone".to_owned(), "Asia/Tokyo".to_owned()),
-        ("default_transaction_read_only".to_owned(), "off".to_owned()),
-    ]);
+    let wishes =
+        BTreeMap::from([("timezone".to_owned(), "Asia/Tokyo".to_owned()), ("default_transaction_read_only".to_owned(), "off".to_owned())]);
     let mut session = log_in_with(&off, "by_scram", "right", &wishes, true).await.expect("in");
     assert_eq!(session.parameters.get("TimeZone").map(String::as_str), Some("Asia/Tokyo"));
     assert_eq!(session.parameters.get("application_name").map(String::as_str), Some("loop"));

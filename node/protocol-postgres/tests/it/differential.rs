@@ -94,8 +94,14 @@ fn the_state_hash_sees_writes() {
     server.run("app", &[FIXTURE]).expect("the fixture");
     let mut last = server.run("app", &[STATE]).expect("the state");
     for write in [
-        "select refund(1)", "select nextval('orders_id_seq')", "select lo_create(0)", "update orders set total = 0 where id = 1",
-        "create table made (a int)", "create role bob", "alter database app set work_mem = 4096", "grant select on orders to bob",
+        "select refund(1)",
+        "select nextval('orders_id_seq')",
+        "select lo_create(0)",
+        "update orders set total = 0 where id = 1",
+        "create table made (a int)",
+        "create role bob",
+        "alter database app set work_mem = 4096",
+        "grant select on orders to bob",
     ] {
         server.run("app", &[write]).expect(write);
         let now = server.run("app", &[STATE]).expect("the state");

@@ -71,7 +71,20 @@ impl Server {
         let child = unprivileged(Path::new(BIN).join("postgres"))
             .arg("-D")
             .arg(&data)
-            .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-c", "fsync=off", "-c", "shared_buffers=16MB", "-c", "log_statement=all", "-c", "unix_socket_directories="])
+            .args([
+                "-h",
+                "127.0.0.1",
+                "-p",
+                &port.to_string(),
+                "-c",
+                "fsync=off",
+                "-c",
+                "shared_buffers=16MB",
+                "-c",
+                "log_statement=all",
+                "-c",
+                "unix_socket_directories=",
+            ])
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(folder.path().join("log")).map_or(Stdio::null(), Stdio::from))
             .spawn()
@@ -155,7 +168,8 @@ impl World {
         let parts = Parts::new(Arc::new(authority.clone()), registry.clone(), Tasks::new());
         let listener = session::listener::bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
         let address = listener.local_addr().expect("bound");
-        let listening = Listening { tls: None, tls_required: false, auth: Auth::Scram, target: None, replication: false, mock: MockKey::new([7; 32]) };
+        let listening =
+            Listening { tls: None, tls_required: false, auth: Auth::Scram, target: None, replication: false, mock: MockKey::new([7; 32]) };
         session::listener::serve(listener, protocol_postgres::protocol(listening, Arc::new(Classifier::default())), parts.clone());
         let world = World { server, authority, registry, parts, address, token };
         world.grant(permissions);
@@ -208,7 +222,9 @@ impl World {
     }
 
     pub(crate) fn decide(&self, request: RequestId, approve: bool) {
-        let reply = self.authority.apply(Actor::Principal(name("ada")), Command::DecideRequest { request, approve, reason: "looked at it".to_owned() });
+        let reply = self
+            .authority
+            .apply(Actor::Principal(name("ada")), Command::DecideRequest { request, approve, reason: "looked at it".to_owned() });
         assert!(matches!(reply, Reply::Done { .. }), "{reply:?}");
     }
 
@@ -265,7 +281,8 @@ impl World {
 
     /// Statements running at the server whose text contains this.
     pub(crate) fn running(&self, text: &str) -> usize {
-        let sql = format!("select count(*) from pg_stat_activity where state = 'active' and pid <> pg_backend_pid() and query like '%{text}%'");
+        let sql =
+            format!("select count(*) from pg_stat_activity where state = 'active' and pid <> pg_backend_pid() and query like '%{text}%'");
         self.server.psql(&sql).expect("counts").parse().expect("a number")
     }
 
@@ -287,7 +304,10 @@ fn found(authority: &Local, address: &str, hold: Duration) -> String {
     };
     done(Actor::Operator, Command::FoundCluster { id: "test".into(), incarnation: 1, recovery_key: [1; 32], first_admin: name("ada") });
     let person = PrincipalKind::Person { email: None, certificate: None };
-    done(admin(), Command::PutPrincipal { name: name("olga"), kind: person, active: true, labels: Default::default(), expect: Expect::Any });
+    done(
+        admin(),
+        Command::PutPrincipal { name: name("olga"), kind: person, active: true, labels: Default::default(), expect: Expect::Any },
+    );
     done(
         admin(),
         Command::PutJob {
@@ -304,7 +324,10 @@ fn found(authority: &Local, address: &str, hold: Duration) -> String {
         },
     );
     let agent = PrincipalKind::Agent { owner: name("olga"), backup_owner: None, job: Some(name("orders")) };
-    done(admin(), Command::PutPrincipal { name: name("loop-1"), kind: agent, active: true, labels: Default::default(), expect: Expect::Any });
+    done(
+        admin(),
+        Command::PutPrincipal { name: name("loop-1"), kind: agent, active: true, labels: Default::default(), expect: Expect::Any },
+    );
     let sealed = Sealed { key_id: 1, wrapped_key: vec![1; 40], nonce: [0; 12], ciphertext: vec![1; 32] };
     done(admin(), Command::PutCredential { name: name("shop-login"), username: "postgres".into(), sealed, expect: Expect::Any });
     done(

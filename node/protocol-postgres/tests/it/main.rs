@@ -6,6 +6,6 @@ mod harness;
 mod hold;
 mod pipeline;
 mod raw;
-mod road;
 mod records;
+mod road;
 mod server;

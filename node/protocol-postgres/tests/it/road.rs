@@ -68,7 +68,11 @@ async fn a_refused_simple_query_in_a_transaction_fails_it_as_postgresql_would() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn names_mean_what_the_session_makes_of_them() {
-    let world = World::with_hold("postgres:select on postgres.public.orders\npostgres:session on postgres.setting.search_path", std::time::Duration::from_millis(100)).await;
+    let world = World::with_hold(
+        "postgres:select on postgres.public.orders\npostgres:session on postgres.setting.search_path",
+        std::time::Duration::from_millis(100),
+    )
+    .await;
     world.server.psql("create schema other; create table other.orders (id int); insert into other.orders values (99)").expect("made");
     let client = world.client().await;
     client.query("select id from orders", &[]).await.expect("public.orders is granted");
@@ -145,7 +149,18 @@ async fn notifications_and_cursors_pass() {
     let out = world.psql(&["-c", "listen news", "-c", "notify news, 'hello'", "-c", "select 1"]).await.expect("granted");
     assert!(out.contains("hello"), "{out}");
     let out = world
-        .psql(&["-c", "begin", "-c", "declare c cursor for select note from orders order by id", "-c", "fetch 1 from c", "-c", "fetch 1 from c", "-c", "commit"])
+        .psql(&[
+            "-c",
+            "begin",
+            "-c",
+            "declare c cursor for select note from orders order by id",
+            "-c",
+            "fetch 1 from c",
+            "-c",
+            "fetch 1 from c",
+            "-c",
+            "commit",
+        ])
         .await
         .expect("granted");
     assert!(out.contains("one\nFETCH 1\ntwo") || out.contains("one\ntwo"), "{out}");

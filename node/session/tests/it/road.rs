@@ -118,7 +118,10 @@ fn found(authority: &Local, address: String) -> GrantId {
     let all: domain::permission::PermissionSet = "postgres:* on *.*.*".parse().expect("permissions");
     done(Actor::Operator, Command::FoundCluster { id: "test".into(), incarnation: 1, recovery_key: [1; 32], first_admin: name("ada") });
     let person = PrincipalKind::Person { email: None, certificate: None };
-    done(admin(), Command::PutPrincipal { name: name("olga"), kind: person, active: true, labels: Default::default(), expect: Expect::Any });
+    done(
+        admin(),
+        Command::PutPrincipal { name: name("olga"), kind: person, active: true, labels: Default::default(), expect: Expect::Any },
+    );
     let job = Command::PutJob {
         name: name("orders"),
         purpose: "keeps orders".into(),
@@ -133,7 +136,10 @@ fn found(authority: &Local, address: String) -> GrantId {
     };
     done(admin(), job);
     let agent = PrincipalKind::Agent { owner: name("olga"), backup_owner: None, job: Some(name("orders")) };
-    done(admin(), Command::PutPrincipal { name: name("loop-1"), kind: agent, active: true, labels: Default::default(), expect: Expect::Any });
+    done(
+        admin(),
+        Command::PutPrincipal { name: name("loop-1"), kind: agent, active: true, labels: Default::default(), expect: Expect::Any },
+    );
     let sealed = Sealed { key_id: 1, wrapped_key: vec![1; 40], nonce: [0; 12], ciphertext: vec![1; 32] };
     done(admin(), Command::PutCredential { name: name("login"), username: "x".into(), sealed, expect: Expect::Any });
     let target = Command::PutTarget {

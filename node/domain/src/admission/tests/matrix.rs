@@ -62,18 +62,26 @@ fn world() -> World {
 #[test]
 fn matrix() {
     let w = world();
-    let principals = ["bot", "wide", "columns", "labels", "window", "fay", "ana", "overdue", "expired", "early", "revoked", "locked", "inactive", "jobless", "orphan", "nobody"];
-    let mut lines = vec![format!("{:<9} {:<8} {} outcome", "principal", "target", OPERATIONS.map(|(title, _)| format!("{title:<12}")).join(" "))];
+    let principals = [
+        "bot", "wide", "columns", "labels", "window", "fay", "ana", "overdue", "expired", "early", "revoked", "locked", "inactive",
+        "jobless", "orphan", "nobody",
+    ];
+    let mut lines =
+        vec![format!("{:<9} {:<8} {} outcome", "principal", "target", OPERATIONS.map(|(title, _)| format!("{title:<12}")).join(" "))];
     for principal in principals {
         for target in ["orders", "archive", "nowhere"] {
             let admission = w.admit(principal, target);
             let cells = OPERATIONS.map(|(_, accesses)| {
-                let verdict = admission.permit.as_ref().map(|permit| permit.judge(&w.state, &operation(accesses), &digest(99), w.state.now));
-                format!("{:<12}", match verdict {
-                    Some(Verdict::Allow { .. } | Verdict::AllowByApproval { .. }) => "✔",
-                    Some(Verdict::Hold { .. }) => "?",
-                    Some(Verdict::Refuse(_) | Verdict::EndSession(_)) | None => "✘",
-                })
+                let verdict =
+                    admission.permit.as_ref().map(|permit| permit.judge(&w.state, &operation(accesses), &digest(99), w.state.now));
+                format!(
+                    "{:<12}",
+                    match verdict {
+                        Some(Verdict::Allow { .. } | Verdict::AllowByApproval { .. }) => "✔",
+                        Some(Verdict::Hold { .. }) => "?",
+                        Some(Verdict::Refuse(_) | Verdict::EndSession(_)) | None => "✘",
+                    }
+                )
             });
             let outcome = match &admission.outcome {
                 Outcome::Approved => "approved".to_owned(),

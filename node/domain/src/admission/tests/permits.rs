@@ -53,14 +53,17 @@ fn the_admission_cites_what_it_read() {
     let cited = w.admit("bot", "orders").cited;
     let s = &w.state;
     let grant = only_grant(&w);
-    assert_eq!(cited, Cited {
-        state: s.applied,
-        principal: s.principals[&name("bot")].version,
-        owner: Some(s.principals[&name("cora")].version),
-        target: s.targets[&name("orders")].version,
-        job: Some(s.jobs[&name("reports")].version),
-        grants: vec![(grant, s.grants[&grant].version)],
-    });
+    assert_eq!(
+        cited,
+        Cited {
+            state: s.applied,
+            principal: s.principals[&name("bot")].version,
+            owner: Some(s.principals[&name("cora")].version),
+            target: s.targets[&name("orders")].version,
+            job: Some(s.jobs[&name("reports")].version),
+            grants: vec![(grant, s.grants[&grant].version)],
+        }
+    );
 }
 
 #[test]
@@ -93,7 +96,12 @@ fn a_permit_is_current_until_something_it_read_changes() {
     let mut changed = w.clone();
     changed.done(by("ana"), job_command("reports", READ));
     stale(&changed, "the job");
-    for on in [LockOn::Principal(name("cora")), LockOn::Target(name("orders")), LockOn::Credential(name("orders-login")), LockOn::Session(session(1, 1))] {
+    for on in [
+        LockOn::Principal(name("cora")),
+        LockOn::Target(name("orders")),
+        LockOn::Credential(name("orders-login")),
+        LockOn::Session(session(1, 1)),
+    ] {
         let mut changed = w.clone();
         lock(&mut changed, on.clone(), None);
         stale(&changed, &format!("{on:?}"));
@@ -121,7 +129,12 @@ fn a_stale_permit_does_not_decide() {
 fn what_was_taken_and_given_back_still_ends_the_session() {
     let mut w = World::new();
     let p = permit(&w, "bot");
-    for on in [LockOn::Principal(name("bot")), LockOn::Principal(name("cora")), LockOn::Target(name("orders")), LockOn::Credential(name("orders-login"))] {
+    for on in [
+        LockOn::Principal(name("bot")),
+        LockOn::Principal(name("cora")),
+        LockOn::Target(name("orders")),
+        LockOn::Credential(name("orders-login")),
+    ] {
         let mut w = w.clone();
         let id = lock(&mut w, on.clone(), None);
         w.done(by("ana"), Command::DeleteLock { lock: id });
@@ -195,7 +208,13 @@ fn an_approved_window_goes_beyond_the_job() {
 #[test]
 fn locks_refuse_and_say_which() {
     let w = World::new();
-    for on in [LockOn::Principal(name("bot")), LockOn::Principal(name("cora")), LockOn::Target(name("orders")), LockOn::Credential(name("orders-login")), LockOn::Session(session(1, 1))] {
+    for on in [
+        LockOn::Principal(name("bot")),
+        LockOn::Principal(name("cora")),
+        LockOn::Target(name("orders")),
+        LockOn::Credential(name("orders-login")),
+        LockOn::Session(session(1, 1)),
+    ] {
         let mut w = w.clone();
         let end = w.stamp.after(Duration::from_secs(60));
         let id = lock(&mut w, on, Some(end));
@@ -207,7 +226,12 @@ fn locks_refuse_and_say_which() {
 #[test]
 fn a_locked_role_takes_its_permissions_only() {
     let mut w = World::new();
-    let role = Command::PutRole { name: name("writer"), description: String::new(), permissions: crate::fixture::perms("postgres:insert on app.public.*"), expect: crate::command::Expect::Any };
+    let role = Command::PutRole {
+        name: name("writer"),
+        description: String::new(),
+        permissions: crate::fixture::perms("postgres:insert on app.public.*"),
+        expect: crate::command::Expect::Any,
+    };
     w.done(by("ana"), role);
     w.grant(by("ana"), with_roles(grant_command("bot", "orders", READ), &["writer"]));
     let insert = "postgres:insert on app.public.orders";
@@ -251,10 +275,15 @@ fn what_a_session_may_write() {
 fn a_strict_grant_makes_the_permit_strict() {
     let mut w = World::new();
     assert!(!permit(&w, "bot").strict());
-    let Command::IssueGrant { name, principal, target, permissions, roles, valid_from, expires, review_due, source, .. } = grant_command("bot", "orders", READ) else {
+    let Command::IssueGrant { name, principal, target, permissions, roles, valid_from, expires, review_due, source, .. } =
+        grant_command("bot", "orders", READ)
+    else {
         unreachable!("a grant command")
     };
-    w.grant(by("ana"), Command::IssueGrant { name, principal, target, permissions, roles, valid_from, expires, review_due, strict: true, source });
+    w.grant(
+        by("ana"),
+        Command::IssueGrant { name, principal, target, permissions, roles, valid_from, expires, review_due, strict: true, source },
+    );
     assert!(permit(&w, "bot").strict());
 }
 

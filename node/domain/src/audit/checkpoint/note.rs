@@ -87,7 +87,11 @@ fn signature(line: &str) -> Result<NoteSignature, InvalidNote> {
         let (name, encoded) = line.strip_prefix("— ")?.split_once(' ')?;
         let bytes = BASE64.decode(encoded.as_bytes()).ok()?;
         let (key_id, signature) = bytes.split_first_chunk::<4>()?;
-        (is_key_name(name) && !signature.is_empty()).then(|| NoteSignature { name: name.to_owned(), key_id: *key_id, signature: signature.to_vec() })
+        (is_key_name(name) && !signature.is_empty()).then(|| NoteSignature {
+            name: name.to_owned(),
+            key_id: *key_id,
+            signature: signature.to_vec(),
+        })
     };
     parse().ok_or_else(|| invalid(format!("{:?} is no signature line", line.chars().take(200).collect::<String>())))
 }

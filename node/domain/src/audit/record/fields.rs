@@ -177,7 +177,8 @@ fn outcome_fields(fields: &mut Fields, outcome: &Outcome) {
 fn enforcement_fields(fields: &mut Fields, enforcement: &Enforcement) {
     fields.text("revocation", &RevocationId(enforcement.revocation).to_string());
     fields.number("enforced", enforcement.enforced);
-    let ended = enforcement.ended.iter().map(|e| format!("{} {}", e.session.id(), word(e.upstream, &["idle", "cancelled", "pending", "unknown"])));
+    let ended =
+        enforcement.ended.iter().map(|e| format!("{} {}", e.session.id(), word(e.upstream, &["idle", "cancelled", "pending", "unknown"])));
     fields.list("ended", ended.collect());
     fields.number("ended_count", enforcement.ended_count);
 }

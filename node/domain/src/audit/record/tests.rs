@@ -14,7 +14,15 @@ fn session() -> SessionId {
 }
 
 fn header() -> Header<'static> {
-    Header { node: NodeId(2), boot: BootId(0xb007), sequence: 41, control_index: Index(1042), time: LogTime(1_795_000_000_123), session: Some(session()), run: Some("nightly-17") }
+    Header {
+        node: NodeId(2),
+        boot: BootId(0xb007),
+        sequence: 41,
+        control_index: Index(1042),
+        time: LogTime(1_795_000_000_123),
+        session: Some(session()),
+        run: Some("nightly-17"),
+    }
 }
 
 fn name(text: &str) -> Name {
@@ -63,7 +71,14 @@ fn intent<'a>(parties: &'a Parties, statement: &'a [u8], verdict: IntentVerdict<
 }
 
 fn cited() -> Cited {
-    Cited { state: Index(1042), principal: Index(10), owner: Some(Index(5)), target: Index(880), job: Some(Index(900)), grants: vec![(GrantId(1001), Index(1001))] }
+    Cited {
+        state: Index(1042),
+        principal: Index(10),
+        owner: Some(Index(5)),
+        target: Index(880),
+        job: Some(Index(900)),
+        grants: vec![(GrantId(1001), Index(1001))],
+    }
 }
 
 /// What is written is read, and is what prost would write: so there is one encoding, in the order of the tags.
@@ -188,20 +203,34 @@ fn an_admission_cites_what_it_read() {
 #[test]
 fn the_other_kinds_read_back() {
     let outcome = |status| Event::Outcome(OperationOutcome { operation: 3, status, rows: 2, bytes: 120, duration_us: 850 });
-    check_fields(&round_trip(&outcome(Status::Error { code: "40001" })), &[("operation", "3"), ("status", "error"), ("error", "40001"), ("rows", "2"), ("bytes", "120"), ("duration_us", "850")]);
+    check_fields(
+        &round_trip(&outcome(Status::Error { code: "40001" })),
+        &[("operation", "3"), ("status", "error"), ("error", "40001"), ("rows", "2"), ("bytes", "120"), ("duration_us", "850")],
+    );
     for (status, word) in [(Status::Ok, "ok"), (Status::Unknown, "unknown"), (Status::NotForwarded, "not-forwarded")] {
         assert_eq!(round_trip(&outcome(status)).to_fields()[9].1, FieldValue::Text(word.into()));
     }
     let ended = [(session(), Cancelled::Cancelled)];
     check_fields(
         &round_trip(&Event::Enforcement(Enforcement { revocation: RevocationId(1046), enforced: Index(1047), ended: &ended })),
-        &[("revocation", "revocation-1046"), ("enforced", "1047"), ("ended", "session-2-000000000000b007-9 cancelled"), ("ended_count", "1")],
+        &[
+            ("revocation", "revocation-1046"),
+            ("enforced", "1047"),
+            ("ended", "session-2-000000000000b007-9 cancelled"),
+            ("ended_count", "1"),
+        ],
     );
     check_fields(&round_trip(&Event::LateSend(LateSend { operation: 4, late_us: 77 })), &[("operation", "4"), ("late_us", "77")]);
     let end = SessionEnd { by: EndedBy::Policy, reason: "revocation-1046: left the team", operations: 12 };
-    check_fields(&round_trip(&Event::SessionEnd(end)), &[("by", "policy"), ("reason", "revocation-1046: left the team"), ("operations", "12")]);
+    check_fields(
+        &round_trip(&Event::SessionEnd(end)),
+        &[("by", "policy"), ("reason", "revocation-1046: left the team"), ("operations", "12")],
+    );
     let text = StatementText { operation: 3, salt: &SALT, length: 20, offset: 10, part: b"from order" };
-    check_fields(&round_trip(&Event::StatementText(text)), &[("operation", "3"), ("length", "20"), ("offset", "10"), ("part", "from order")]);
+    check_fields(
+        &round_trip(&Event::StatementText(text)),
+        &[("operation", "3"), ("length", "20"), ("offset", "10"), ("part", "from order")],
+    );
 }
 
 /// The statement is whole as long as the record keeps its size; one byte more, and its hash stands for it.
@@ -231,7 +260,13 @@ fn a_record_never_passes_its_size() {
 #[test]
 fn everything_else_at_its_longest_leaves_room() {
     let long = "é".repeat(5000);
-    let many: Vec<Access> = (0..1000).map(|i| Access { protocol: Protocol::Postgres, verb: Verb::Select, resource: Resource::new(["app", "public", &format!("table{i}")]) }).collect();
+    let many: Vec<Access> = (0..1000)
+        .map(|i| Access {
+            protocol: Protocol::Postgres,
+            verb: Verb::Select,
+            resource: Resource::new(["app", "public", &format!("table{i}")]),
+        })
+        .collect();
     let parties = Parties { accesses: Accesses::new(&many), ..parties() };
     let grants: Vec<GrantId> = (0..1000).map(|i| GrantId(u64::MAX - i)).collect();
     let refusal = Refusal::Unparseable { message: long.clone() };
@@ -251,7 +286,16 @@ fn everything_else_at_its_longest_leaves_room() {
     assert!(bytes.len() <= RECORD_SIZE_MAX, "{}", bytes.len());
     let outcome = Outcome::Modified { dropped: vec![long.clone(); 100] };
     let cited = Cited { grants: vec![(GrantId(u64::MAX), Index(u64::MAX)); 1000], ..cited() };
-    let worst = Admission { principal: &long, owner: None, on_behalf_of: Some(&long), target: &long, outcome: &outcome, cited: &cited, client_address: &long, application_name: &long };
+    let worst = Admission {
+        principal: &long,
+        owner: None,
+        on_behalf_of: Some(&long),
+        target: &long,
+        outcome: &outcome,
+        cited: &cited,
+        client_address: &long,
+        application_name: &long,
+    };
     let bytes = encode(&header(), &Event::Admission(worst));
     assert!(bytes.len() <= RECORD_SIZE_MAX, "{}", bytes.len());
 }
@@ -276,7 +320,19 @@ fn the_bytes_stay_what_they_are() {
     let cited = cited();
     let ended = [(session(), Cancelled::Cancelled)];
     let events = [
-        ("admission", Event::Admission(Admission { principal: "billing-loop", owner: Some(&parties.person), on_behalf_of: None, target: "shop", outcome: &Outcome::Approved, cited: &cited, client_address: "127.0.0.1:52000", application_name: "psql" })),
+        (
+            "admission",
+            Event::Admission(Admission {
+                principal: "billing-loop",
+                owner: Some(&parties.person),
+                on_behalf_of: None,
+                target: "shop",
+                outcome: &Outcome::Approved,
+                cited: &cited,
+                client_address: "127.0.0.1:52000",
+                application_name: "psql",
+            }),
+        ),
         ("intent", Event::Intent(intent(&parties, b"select 1", IntentVerdict::Allow, &digest))),
         ("refused intent", Event::Intent(intent(&parties, b"select 1", IntentVerdict::Refused(&refusal), &digest))),
         ("outcome", Event::Outcome(OperationOutcome { operation: 3, status: Status::Ok, rows: 2, bytes: 120, duration_us: 850 })),
@@ -285,6 +341,7 @@ fn the_bytes_stay_what_they_are() {
         ("session end", Event::SessionEnd(SessionEnd { by: EndedBy::Client, reason: "", operations: 12 })),
         ("statement text", Event::StatementText(StatementText { operation: 3, salt: &SALT, length: 10, offset: 0, part: b"select 'x'" })),
     ];
-    let lines: Vec<String> = events.iter().map(|(kind, event)| format!("{kind}: {}", data_encoding::HEXLOWER.encode(&encode(&header(), event)))).collect();
+    let lines: Vec<String> =
+        events.iter().map(|(kind, event)| format!("{kind}: {}", data_encoding::HEXLOWER.encode(&encode(&header(), event)))).collect();
     insta::assert_snapshot!("records", lines.join("\n"));
 }

@@ -69,7 +69,8 @@ impl Verifier {
             self.failures.push(Failure::OtherGenesis { pinned: self.genesis.clone(), found });
         }
         let header = format!("{} (incarnation {})", self.cluster, self.incarnation);
-        let found = self.history.founded().map_or("none".to_owned(), |(cluster, incarnation)| format!("{cluster} (incarnation {incarnation})"));
+        let found =
+            self.history.founded().map_or("none".to_owned(), |(cluster, incarnation)| format!("{cluster} (incarnation {incarnation})"));
         if header != found {
             self.failures.push(Failure::OtherCluster { header, found });
         }
@@ -90,7 +91,8 @@ impl Verifier {
     /// Follows the voters from the genesis. Gives the history as far as it is proved.
     fn judge_control(&mut self, log: &Log, check: CheckSignature<'_>) -> (Judged, VoterHistory) {
         let mut judged = Judged::default();
-        let mut believed = self.history.first_voters().filter(|_| self.history.genesis().as_ref() == Some(&self.genesis)).unwrap_or_default();
+        let mut believed =
+            self.history.first_voters().filter(|_| self.history.genesis().as_ref() == Some(&self.genesis)).unwrap_or_default();
         for (checkpoint, note) in log.notes.iter().filter(|(checkpoint, _)| log.roots.get(&checkpoint.size) == Some(&checkpoint.root)) {
             // What is under the checkpoint says who must sign it; those believed so far must have signed it too.
             let last = last_index(&self.control, checkpoint.size);
@@ -104,7 +106,11 @@ impl Verifier {
                 believed.clone_from(named);
             }
         }
-        let proved = if judged.signed_size > 0 { self.history.until(last_index(&self.control, judged.signed_size)) } else { VoterHistory::default() };
+        let proved = if judged.signed_size > 0 {
+            self.history.until(last_index(&self.control, judged.signed_size))
+        } else {
+            VoterHistory::default()
+        };
         (judged, proved)
     }
 
@@ -134,7 +140,8 @@ fn last_index(control: &[Index], size: u64) -> Index {
 fn judge(log: &Log, voters: &VoterHistory, check: CheckSignature<'_>) -> Judged {
     let mut judged = Judged::default();
     for (checkpoint, note) in log.notes.iter().filter(|(checkpoint, _)| log.roots.get(&checkpoint.size) == Some(&checkpoint.root)) {
-        let signers = voters.voters_at(checkpoint.control_index).and_then(|voters| checkpoint::verify(note, &checkpoint.origin, voters, check).ok());
+        let signers =
+            voters.voters_at(checkpoint.control_index).and_then(|voters| checkpoint::verify(note, &checkpoint.origin, voters, check).ok());
         judged.take(checkpoint, signers);
     }
     judged

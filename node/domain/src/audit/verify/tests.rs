@@ -40,7 +40,12 @@ impl World {
     /// Founded by node 1; nodes 2 and 3 join.
     fn new() -> World {
         let mut world = World::default();
-        world.command(Command::FoundCluster { id: "demo".into(), incarnation: 1, recovery_key: [0; 32], first_admin: "ana".parse().expect("a name") });
+        world.command(Command::FoundCluster {
+            id: "demo".into(),
+            incarnation: 1,
+            recovery_key: [0; 32],
+            first_admin: "ana".parse().expect("a name"),
+        });
         for node in 1..=3 {
             world.register(node);
             // Those who were there sign what changed.
@@ -66,7 +71,12 @@ impl World {
 
     fn answered(&mut self, command: Command, reply: Reply) {
         self.index += 1;
-        let proposal = Proposal { id: format!("p-{}", self.index).parse().expect("an id"), actor: Actor::Operator, stamp: LogTime(self.index), command };
+        let proposal = Proposal {
+            id: format!("p-{}", self.index).parse().expect("an id"),
+            actor: Actor::Operator,
+            stamp: LogTime(self.index),
+            command,
+        };
         self.control.push(ControlLeaf::encode(Index(self.index), &encode_proposal(&proposal).into(), &encode_reply(&reply).into()));
     }
 
@@ -75,7 +85,15 @@ impl World {
     }
 
     fn record(&mut self, node: u64, sequence: u64) {
-        let header = Header { node: NodeId(node), boot: BootId(node), sequence, control_index: Index(self.index), time: LogTime(1), session: None, run: None };
+        let header = Header {
+            node: NodeId(node),
+            boot: BootId(node),
+            sequence,
+            control_index: Index(self.index),
+            time: LogTime(1),
+            session: None,
+            run: None,
+        };
         self.audit.push(encode(&header, &Event::LateSend(LateSend { operation: 1, late_us: sequence })).into());
     }
 
@@ -105,10 +123,20 @@ impl World {
 
     fn items(&self) -> Vec<Item> {
         let header = ExportHeader { cluster: "demo".into(), incarnation: 1, genesis: genesis().to_string() };
-        let leaves = [CONTROL_LOG, AUDIT_LOG].into_iter().flat_map(|log| self.leaves(log).iter().enumerate().map(move |(number, leaf)| ExportLeaf { log: log.into(), number: number as u64, leaf: leaf.clone() }));
+        let leaves = [CONTROL_LOG, AUDIT_LOG].into_iter().flat_map(|log| {
+            self.leaves(log).iter().enumerate().map(move |(number, leaf)| ExportLeaf {
+                log: log.into(),
+                number: number as u64,
+                leaf: leaf.clone(),
+            })
+        });
         let notes = self.notes.iter().map(|note| ExportCheckpoint { note: note.to_string() });
         let end = ExportEnd { leaves: (self.control.len() + self.audit.len()) as u64, checkpoints: self.notes.len() as u64 };
-        std::iter::once(Item::Header(header)).chain(leaves.map(Item::Leaf)).chain(notes.map(Item::Checkpoint)).chain([Item::End(end)]).collect()
+        std::iter::once(Item::Header(header))
+            .chain(leaves.map(Item::Leaf))
+            .chain(notes.map(Item::Checkpoint))
+            .chain([Item::End(end)])
+            .collect()
     }
 
     fn verify(&self) -> Report {
@@ -179,7 +207,8 @@ fn a_whole_log_verifies() {
 #[test]
 fn a_changed_swapped_or_dropped_record_shows() {
     let whole = World::new();
-    let other_root: Vec<String> = [40, 45].map(|size| format!("audit/0: the first {size} leaves have another root than the checkpoint says")).into();
+    let other_root: Vec<String> =
+        [40, 45].map(|size| format!("audit/0: the first {size} leaves have another root than the checkpoint says")).into();
     for at in 0..whole.audit.len() {
         let mut world = whole.clone();
         let mut leaf = world.audit[at].to_vec();
@@ -228,7 +257,10 @@ fn a_lost_or_repeated_record_shows() {
     world.checkpoint(AUDIT_LOG, &[1, 2, 3]);
     check_failures(
         &world,
-        &["audit/0: leaf 45 is record 28 of a boot of node 1; 26 should follow", "audit/0: leaf 46 is record 28 of a boot of node 1; 29 should follow"],
+        &[
+            "audit/0: leaf 45 is record 28 of a boot of node 1; 26 should follow",
+            "audit/0: leaf 46 is record 28 of a boot of node 1; 29 should follow",
+        ],
     );
 }
 
@@ -257,7 +289,10 @@ fn voters_that_only_the_log_itself_vouches_for_are_not_believed() {
     world.checkpoint(CONTROL_LOG, &[7, 8, 9, 10]);
     world.checkpoint(AUDIT_LOG, &[7, 8, 9, 10]);
     let report = world.verify();
-    assert_eq!(report.failures.iter().map(ToString::to_string).collect::<Vec<_>>(), ["audit/0: no checkpoint that a majority of the voters signed"]);
+    assert_eq!(
+        report.failures.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["audit/0: no checkpoint that a majority of the voters signed"]
+    );
     assert_eq!(report.logs[CONTROL_LOG].incomplete, 1);
     assert_eq!(report.voters.voters_at(Index(100)).map(BTreeMap::len), Some(3));
 }
@@ -271,7 +306,10 @@ fn voters_come_and_go() {
     }
     world.command(Command::SetNodeRole { node: NodeId(1), role: MemberRole::Removed });
     world.command(Command::RotateCheckpointKey { node: NodeId(2), key: key(22) });
-    world.answered(Command::SetNodeRole { node: NodeId(3), role: MemberRole::Removed }, Reply::Rejected(Rejection::Forbidden { message: "no".into() }));
+    world.answered(
+        Command::SetNodeRole { node: NodeId(3), role: MemberRole::Removed },
+        Reply::Rejected(Rejection::Forbidden { message: "no".into() }),
+    );
     world.answered(registration(1), Reply::Done { version: Index(2) });
     world.checkpoint(CONTROL_LOG, &[3, 4, 5]);
     let report = world.verify();
@@ -285,9 +323,23 @@ fn voters_come_and_go() {
 fn the_genesis_is_the_first_voter_however_it_became_one() {
     let mut history = VoterHistory::default();
     let mut world = World::default();
-    world.command(Command::FoundCluster { id: "demo".into(), incarnation: 1, recovery_key: [0; 32], first_admin: "ana".parse().expect("a name") });
+    world.command(Command::FoundCluster {
+        id: "demo".into(),
+        incarnation: 1,
+        recovery_key: [0; 32],
+        first_admin: "ana".parse().expect("a name"),
+    });
     let Command::RegisterNode { address, admin_address, sealing_key, .. } = registration(1) else { panic!("a registration") };
-    world.command(Command::RegisterNode { node: NodeId(1), address, admin_address, checkpoint_key: key(1), sealing_key, role: MemberRole::Learner, feature_level_max: 1, join_token: None });
+    world.command(Command::RegisterNode {
+        node: NodeId(1),
+        address,
+        admin_address,
+        checkpoint_key: key(1),
+        sealing_key,
+        role: MemberRole::Learner,
+        feature_level_max: 1,
+        join_token: None,
+    });
     world.command(Command::SetNodeRole { node: NodeId(1), role: MemberRole::Voter });
     world.register(2);
     for (i, leaf) in world.control.iter().enumerate() {
@@ -295,7 +347,12 @@ fn the_genesis_is_the_first_voter_however_it_became_one() {
         history.follow(&ControlLeaf::decode(leaf).expect("own leaf"));
     }
     // A new incarnation has a genesis of its own.
-    world.command(Command::FoundCluster { id: "demo".into(), incarnation: 2, recovery_key: [0; 32], first_admin: "ana".parse().expect("a name") });
+    world.command(Command::FoundCluster {
+        id: "demo".into(),
+        incarnation: 2,
+        recovery_key: [0; 32],
+        first_admin: "ana".parse().expect("a name"),
+    });
     world.register(7);
     for leaf in &world.control[4..] {
         history.follow(&ControlLeaf::decode(leaf).expect("own leaf"));
@@ -423,5 +480,8 @@ fn one_checkpoint_continues_another() {
     let (before, after) = verify_consistency(old, new, &path, &voters, &check).expect("a proof");
     assert_eq!((before.checkpoint.size, after.checkpoint.size), (40, 45));
     assert_eq!(verify_consistency(old, new, &path[1..], &voters, &check), Err(ProofError::NotConsistent { old: 40, new: 45 }));
-    assert!(matches!(verify_consistency(&world.notes[2], new, &path, &voters, &check), Err(ProofError::Checkpoint(CheckpointError::OtherOrigin { .. }))));
+    assert!(matches!(
+        verify_consistency(&world.notes[2], new, &path, &voters, &check),
+        Err(ProofError::Checkpoint(CheckpointError::OtherOrigin { .. }))
+    ));
 }

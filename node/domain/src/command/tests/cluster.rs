@@ -79,10 +79,13 @@ fn the_feature_level_rises_when_every_member_knows_it() {
     assert_eq!(w.state.cluster.feature_level, FEATURE_LEVEL_MAX);
     w.done(by("ana"), Command::RaiseFeatureLevel { level: 1 });
     assert_eq!(w.rejected(by("ana"), Command::RaiseFeatureLevel { level: 2 }), Rejection::FeatureLevel { level: 1, needed: 2 });
-    let Command::RegisterNode { node: id, address, admin_address, checkpoint_key, sealing_key, role, join_token, .. } = member_command(2, MemberRole::Voter, None) else {
+    let Command::RegisterNode { node: id, address, admin_address, checkpoint_key, sealing_key, role, join_token, .. } =
+        member_command(2, MemberRole::Voter, None)
+    else {
         unreachable!("a member command")
     };
-    let old = Command::RegisterNode { node: id, address, admin_address, checkpoint_key, sealing_key, role, feature_level_max: 0, join_token };
+    let old =
+        Command::RegisterNode { node: id, address, admin_address, checkpoint_key, sealing_key, role, feature_level_max: 0, join_token };
     assert_eq!(w.rejected(Actor::Operator, old), Rejection::FeatureLevel { level: 0, needed: 1 });
 }
 
@@ -103,7 +106,10 @@ fn receipts_are_completed_node_by_node_and_bounded() {
     w.done(node(1), Command::FileReceipt { revocation, nodes: vec![report(2, Cancelled::Pending)] });
     w.done(node(1), Command::FileReceipt { revocation, nodes: vec![report(1, Cancelled::Idle), report(2, Cancelled::Cancelled)] });
     let nodes = &w.state.receipts[&revocation].nodes;
-    assert_eq!(nodes.iter().map(|n| (n.node.0, n.sessions[0].upstream)).collect::<Vec<_>>(), [(1, Cancelled::Idle), (2, Cancelled::Cancelled)]);
+    assert_eq!(
+        nodes.iter().map(|n| (n.node.0, n.sessions[0].upstream)).collect::<Vec<_>>(),
+        [(1, Cancelled::Idle), (2, Cancelled::Cancelled)]
+    );
     invalid_field(&w.rejected(node(1), Command::FileReceipt { revocation: RevocationId(1 << 40), nodes: Vec::new() }), "revocation");
     forbidden(&w.rejected(by("ana"), Command::FileReceipt { revocation, nodes: Vec::new() }));
 }

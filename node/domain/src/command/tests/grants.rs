@@ -21,7 +21,10 @@ fn a_grant_is_of_something_to_somebody_on_something() {
     invalid_field(&w.rejected(by("ana"), with_roles(grant_command("bot", "orders", select), &["none"])), "roles");
     invalid_field(&w.rejected(by("ana"), with_roles(grant_command("bot", "orders", select), &["admin"])), "roles");
     invalid_field(&w.rejected(by("ana"), with_roles(grant_command("bot", "orders", select), &[])), "permissions");
-    invalid_field(&w.rejected(by("ana"), on_target(grant_command("bot", "orders", select), TargetSelector::Labels(BTreeMap::new()))), "target");
+    invalid_field(
+        &w.rejected(by("ana"), on_target(grant_command("bot", "orders", select), TargetSelector::Labels(BTreeMap::new()))),
+        "target",
+    );
 }
 
 #[test]
@@ -39,10 +42,13 @@ fn a_grant_does_not_begin_in_the_past_tense() {
 fn only_decisions_make_grants_from_requests_or_reviews() {
     let mut w = World::new();
     for forged in [GrantSource::Request(RequestId(1)), GrantSource::Review(1)] {
-        let Command::IssueGrant { name, principal, target, permissions, roles, valid_from, expires, review_due, strict, .. } = grant_command("bot", "orders", "postgres:select on a.b.c") else {
+        let Command::IssueGrant { name, principal, target, permissions, roles, valid_from, expires, review_due, strict, .. } =
+            grant_command("bot", "orders", "postgres:select on a.b.c")
+        else {
             unreachable!("a grant command")
         };
-        let command = Command::IssueGrant { name, principal, target, permissions, roles, valid_from, expires, review_due, strict, source: forged };
+        let command =
+            Command::IssueGrant { name, principal, target, permissions, roles, valid_from, expires, review_due, strict, source: forged };
         invalid_field(&w.rejected(by("ana"), command), "source");
     }
 }
@@ -54,7 +60,9 @@ fn a_revoked_grant_stays_as_a_tombstone() {
     let at = w.done(by("ana"), revoke(grant, "not needed"));
     let tomb = &w.state.grants[&grant];
     assert_eq!((tomb.version, tomb.narrowed), (at, at));
-    assert!(matches!(&tomb.status, GrantStatus::Revoked { by, reason, revocation, .. } if *by == name("ana") && reason == "not needed" && revocation.0 == at.0));
+    assert!(
+        matches!(&tomb.status, GrantStatus::Revoked { by, reason, revocation, .. } if *by == name("ana") && reason == "not needed" && revocation.0 == at.0)
+    );
     assert_eq!(w.done(by("ana"), revoke(grant, "again")), at, "the first revocation is the one on record");
     assert_eq!(w.state.grants_of(&name("bot")).count(), 0);
     assert!(matches!(w.rejected(by("ana"), revoke(GrantId(9999), "")), Rejection::NotFound { .. }));
@@ -85,8 +93,21 @@ fn a_tombstone_is_not_revived_by_applying_again() {
     w.done(by("ana"), revoke(grant, "incident 12"));
     assert!(matches!(w.rejected(by("ana"), select()), Rejection::Conflict { .. }));
     // A person issues a new one under the name.
-    let Command::IssueGrant { name, principal, target, permissions, roles, valid_from, expires, review_due, strict, .. } = select() else { unreachable!("a grant command") };
-    let by_hand = Command::IssueGrant { name, principal, target, permissions, roles, valid_from, expires, review_due, strict, source: GrantSource::Baseline };
+    let Command::IssueGrant { name, principal, target, permissions, roles, valid_from, expires, review_due, strict, .. } = select() else {
+        unreachable!("a grant command")
+    };
+    let by_hand = Command::IssueGrant {
+        name,
+        principal,
+        target,
+        permissions,
+        roles,
+        valid_from,
+        expires,
+        review_due,
+        strict,
+        source: GrantSource::Baseline,
+    };
     let second = w.grant(by("ana"), by_hand.clone());
     assert_ne!(second, grant);
     assert!(matches!(w.rejected(by("ana"), by_hand), Rejection::Exists { .. }));

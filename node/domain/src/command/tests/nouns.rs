@@ -100,7 +100,12 @@ fn what_is_used_is_not_deleted() {
 #[test]
 fn a_role_in_use_stays_and_built_in_roles_are_not_touched() {
     let mut w = World::new();
-    let put = |role: &str, permissions: &str| Command::PutRole { name: name(role), description: String::new(), permissions: perms(permissions), expect: Expect::Any };
+    let put = |role: &str, permissions: &str| Command::PutRole {
+        name: name(role),
+        description: String::new(),
+        permissions: perms(permissions),
+        expect: Expect::Any,
+    };
     w.done(by("ana"), put("reader", "postgres:select on *.*.*"));
     let grant = w.grant(by("ana"), with_roles(grant_command("bot", "orders", "postgres:select on a.b.c"), &["reader"]));
     let delete = |role: &str| Command::DeleteRole { name: name(role), expect: Expect::Any };
@@ -129,7 +134,10 @@ fn a_token_is_found_by_its_secret_until_it_expires_or_is_revoked() {
     let revoked = w.done(by("ana"), Command::RevokeToken { principal: name("bot"), token: second });
     assert_eq!(owner(&w, 2), None);
     assert_eq!(w.state.principals[&name("bot")].narrowed, revoked);
-    assert!(matches!(w.rejected(by("ana"), Command::RevokeToken { principal: name("bot"), token: TokenId(1) }), Rejection::NotFound { .. }));
+    assert!(matches!(
+        w.rejected(by("ana"), Command::RevokeToken { principal: name("bot"), token: TokenId(1) }),
+        Rejection::NotFound { .. }
+    ));
 }
 
 #[test]
@@ -140,7 +148,9 @@ fn tokens_are_bounded_and_share_one_salt() {
     }
     invalid_field(&w.rejected(by("ana"), token_command("bot", 200, None)), "principal");
     w.token(by("ana"), token_command("fay", 201, None));
-    let Command::IssueToken { principal, usage, lookup, mut scram, label, expires } = token_command("fay", 202, None) else { unreachable!("a token command") };
+    let Command::IssueToken { principal, usage, lookup, mut scram, label, expires } = token_command("fay", 202, None) else {
+        unreachable!("a token command")
+    };
     scram.salt = [1; 16];
     invalid_field(&w.rejected(by("ana"), Command::IssueToken { principal, usage, lookup, scram, label, expires }), "scram");
 }
@@ -166,9 +176,37 @@ fn a_certificate_names_one_person() {
 fn a_target_is_checked_field_by_field() {
     let mut w = World::new();
     let changed = |change: &dyn Fn(&mut String, &mut Duration, &mut Duration, &mut u32, &mut Name)| match target_command("other") {
-        Command::PutTarget { name, protocol, mut address, tls, mut credential, default_database, mut hold, mut request_expiry, mut approvals_needed, owner, labels, weak_cancel, expect } => {
+        Command::PutTarget {
+            name,
+            protocol,
+            mut address,
+            tls,
+            mut credential,
+            default_database,
+            mut hold,
+            mut request_expiry,
+            mut approvals_needed,
+            owner,
+            labels,
+            weak_cancel,
+            expect,
+        } => {
             change(&mut address, &mut hold, &mut request_expiry, &mut approvals_needed, &mut credential);
-            Command::PutTarget { name, protocol, address, tls, credential, default_database, hold, request_expiry, approvals_needed, owner, labels, weak_cancel, expect }
+            Command::PutTarget {
+                name,
+                protocol,
+                address,
+                tls,
+                credential,
+                default_database,
+                hold,
+                request_expiry,
+                approvals_needed,
+                owner,
+                labels,
+                weak_cancel,
+                expect,
+            }
         }
         other => other,
     };
@@ -192,12 +230,15 @@ fn only_what_takes_away_narrows() {
     assert_eq!(narrowed(&w), less, "fewer permissions");
 
     let before = w.state.credentials[&name("orders-login")].narrowed;
-    w.done(by("ana"), Command::PutCredential {
-        name: name("orders-login"),
-        username: "gateway".to_owned(),
-        sealed: crate::credential::Sealed { key_id: 2, wrapped_key: vec![7], nonce: [1; 12], ciphertext: vec![8] },
-        expect: Expect::Any,
-    });
+    w.done(
+        by("ana"),
+        Command::PutCredential {
+            name: name("orders-login"),
+            username: "gateway".to_owned(),
+            sealed: crate::credential::Sealed { key_id: 2, wrapped_key: vec![7], nonce: [1; 12], ciphertext: vec![8] },
+            expect: Expect::Any,
+        },
+    );
     assert_eq!(w.state.credentials[&name("orders-login")].narrowed, before, "rotated");
     let other = w.done(by("ana"), credential_command("orders-login", "somebody"));
     assert_eq!(w.state.credentials[&name("orders-login")].narrowed, other, "another user");
@@ -218,7 +259,8 @@ fn whoever_may_write_does_not_promote_themselves() {
     forbidden(&w.rejected(by("olga"), token_command("ana", 77, None)));
     w.token(by("olga"), token_command("bot2", 78, None));
     w.token(by("olga"), token_command("olga", 79, None));
-    let role = Command::PutRole { name: name("power"), description: String::new(), permissions: perms("assize:* on */*"), expect: Expect::Any };
+    let role =
+        Command::PutRole { name: name("power"), description: String::new(), permissions: perms("assize:* on */*"), expect: Expect::Any };
     forbidden(&w.rejected(by("olga"), role));
     forbidden(&w.rejected(by("fay"), person_command("mallory", true)));
     forbidden(&w.rejected(by("nobody"), target_command("x")));

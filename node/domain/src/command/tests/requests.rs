@@ -13,10 +13,42 @@ fn spend(request: RequestId, digest: Digest, by: OperationId) -> Command {
 }
 
 fn needs_two(w: &mut World) {
-    let Command::PutTarget { name, protocol, address, tls, credential, default_database, hold, request_expiry, owner, labels, weak_cancel, expect, .. } = target_command("orders") else {
+    let Command::PutTarget {
+        name,
+        protocol,
+        address,
+        tls,
+        credential,
+        default_database,
+        hold,
+        request_expiry,
+        owner,
+        labels,
+        weak_cancel,
+        expect,
+        ..
+    } = target_command("orders")
+    else {
         unreachable!("a target command")
     };
-    w.done(by("ana"), Command::PutTarget { name, protocol, address, tls, credential, default_database, hold, request_expiry, approvals_needed: 2, owner, labels, weak_cancel, expect });
+    w.done(
+        by("ana"),
+        Command::PutTarget {
+            name,
+            protocol,
+            address,
+            tls,
+            credential,
+            default_database,
+            hold,
+            request_expiry,
+            approvals_needed: 2,
+            owner,
+            labels,
+            weak_cancel,
+            expect,
+        },
+    );
 }
 
 fn separated(rejection: &Rejection) {
@@ -55,7 +87,9 @@ fn pending_requests_are_bounded_per_principal_and_target() {
 #[test]
 fn what_cannot_be_shown_whole_cannot_be_asked_for() {
     let mut w = World::new();
-    let Ask::Exact { digest, parameters, context, missing, job_version, target_version, .. } = w.exact("bot", digest(1)) else { unreachable!("an exact ask") };
+    let Ask::Exact { digest, parameters, context, missing, job_version, target_version, .. } = w.exact("bot", digest(1)) else {
+        unreachable!("an exact ask")
+    };
     let statement = "x".repeat(crate::request::STATEMENT_SHOWN_MAX + 1);
     let ask = Ask::Exact { digest, statement, parameters, context, missing, job_version, target_version };
     invalid_field(&w.rejected(node(1), request_command("bot", ask)), "statement");
@@ -79,7 +113,13 @@ fn nobody_decides_on_their_own_access() {
     forbidden(&w.rejected(node(1), decide(request, true)));
 
     let ask = w.exact("bot", digest(2));
-    let command = Command::OpenRequest { principal: name("bot"), on_behalf_of: Some(name("fay")), target: name("orders"), ask, reason: String::new() };
+    let command = Command::OpenRequest {
+        principal: name("bot"),
+        on_behalf_of: Some(name("fay")),
+        target: name("orders"),
+        ask,
+        reason: String::new(),
+    };
     let (behalf, _) = w.request(node(1), command);
     separated(&w.rejected(by("fay"), decide(behalf, true)));
 
@@ -112,11 +152,43 @@ fn deciding_takes_the_right_or_owning_the_target() {
     let request = w.open(digest(1));
     forbidden(&w.rejected(by("fay"), decide(request, true)));
     w.done(by("ana"), Command::WithdrawRequest { request });
-    let Command::PutTarget { name: target, protocol, address, tls, credential, default_database, hold, request_expiry, approvals_needed, labels, weak_cancel, expect, .. } = target_command("orders") else {
+    let Command::PutTarget {
+        name: target,
+        protocol,
+        address,
+        tls,
+        credential,
+        default_database,
+        hold,
+        request_expiry,
+        approvals_needed,
+        labels,
+        weak_cancel,
+        expect,
+        ..
+    } = target_command("orders")
+    else {
         unreachable!("a target command")
     };
     let owner = Some(name("fay"));
-    w.done(by("ana"), Command::PutTarget { name: target, protocol, address, tls, credential, default_database, hold, request_expiry, approvals_needed, owner, labels, weak_cancel, expect });
+    w.done(
+        by("ana"),
+        Command::PutTarget {
+            name: target,
+            protocol,
+            address,
+            tls,
+            credential,
+            default_database,
+            hold,
+            request_expiry,
+            approvals_needed,
+            owner,
+            labels,
+            weak_cancel,
+            expect,
+        },
+    );
     let request = w.open(digest(2));
     w.done(by("fay"), decide(request, true));
     assert_eq!(*status(&w, request), RequestStatus::Approved { grant: None });
@@ -200,7 +272,9 @@ fn a_version_that_moved_reopens_and_asking_again_goes_on_under_the_same_id() {
     assert!(matches!(w.rejected(by("ben"), decide(request, true)), Rejection::NotOpen { .. }), "what it was judged under is gone");
 
     // The client tries again: same text, other versions, so another digest.
-    let Ask::Exact { parameters, context, missing, job_version, target_version, .. } = w.exact("bot", digest(2)) else { unreachable!("an exact ask") };
+    let Ask::Exact { parameters, context, missing, job_version, target_version, .. } = w.exact("bot", digest(2)) else {
+        unreachable!("an exact ask")
+    };
     let Ask::Exact { statement, .. } = &w.state.requests[&request].ask else { unreachable!("an exact ask") };
     let ask = Ask::Exact { digest: digest(2), statement: statement.clone(), parameters, context, missing, job_version, target_version };
     assert_eq!(w.request(node(1), request_command("bot", ask)), (request, true));

@@ -1,8 +1,8 @@
 //! Log time, and what is remembered for how long.
 
 use super::*;
-use crate::state::rows::RowKey;
 use crate::limits::{LOG_TIME_JUMP_MAX, PROPOSAL_KEPT, PROPOSALS_KEPT_MAX};
+use crate::state::rows::RowKey;
 
 #[test]
 fn log_time_never_goes_back_and_jumps_only_so_far() {
@@ -79,7 +79,10 @@ fn an_ended_grant_is_forgotten_unless_it_has_a_name() {
     let mut w = World::new();
     let end = Some(w.stamp.after(Duration::from_secs(60)));
     let plain = w.grant(by("ana"), with_times(grant_command("bot", "orders", "postgres:select on a.b.c"), None, end, None));
-    let named = w.grant(by("ana"), declared(with_times(grant_command("bot", "orders", "postgres:select on a.b.c"), None, end, None), "for-a-minute"));
+    let named = w.grant(
+        by("ana"),
+        declared(with_times(grant_command("bot", "orders", "postgres:select on a.b.c"), None, end, None), "for-a-minute"),
+    );
     w.stamp = w.stamp.after(crate::limits::GRANT_KEPT).after(Duration::from_secs(120));
     w.apply("long-after", Actor::Operator, Command::Tick);
     assert!(!w.state.grants.contains_key(&plain));

@@ -38,7 +38,10 @@ fn throw(w: &World, (kind, a, b, c): Dice) -> (Actor, Command) {
         0 => (admin(), agent_command(pick(&AGENTS, a), person(b), (c > 30).then_some("reports"), c > 10)),
         1 => (admin(), person_command(person(a), c > 60)),
         2 => (admin(), with_times(grant_command(anybody(a), "orders", pick(&SETS, b)), None, end(c), end(b))),
-        3 => (admin(), declared(with_times(grant_command(anybody(a), "orders", pick(&SETS, b)), None, end(c), None), pick(&["one", "two"], c))),
+        3 => (
+            admin(),
+            declared(with_times(grant_command(anybody(a), "orders", pick(&SETS, b)), None, end(c), None), pick(&["one", "two"], c)),
+        ),
         4 => (admin(), with_roles(administration(person(a), "assize:read on role/*"), &[pick(&["reviewer", "admin"], b)])),
         5 => (admin(), Command::RevokeGrant { grant: grant(a), reason: pick(&[PRUNED, "no"], b).to_owned() }),
         6 | 7 => {
@@ -48,7 +51,10 @@ fn throw(w: &World, (kind, a, b, c): Dice) -> (Actor, Command) {
         8 => {
             let on_behalf_of = c.is_multiple_of(2).then(|| name(anybody(c)));
             let ask = window(pick(&SETS, b), Duration::from_secs(u64::from(c) + 1));
-            (by(anybody(a)), Command::OpenRequest { principal: name(anybody(b)), on_behalf_of, target: name("orders"), ask, reason: String::new() })
+            (
+                by(anybody(a)),
+                Command::OpenRequest { principal: name(anybody(b)), on_behalf_of, target: name("orders"), ask, reason: String::new() },
+            )
         }
         9..=12 => (by(person(a)), decide(request(b), c > 20)),
         13 | 14 => {
@@ -96,12 +102,16 @@ fn check_step(before: &State, after: &State, proposal: &Proposal, applied: &Appl
     for (id, request) in after.requests.iter().filter(|(id, request)| before.requests.get(*id) != Some(request)) {
         // R6: whatever the graph of owners and delegators, nobody on the asking side is among the deciders.
         let conflicted = after.conflicted(request);
-        let newly_approved = matches!(request.status, RequestStatus::Approved { .. }) && !matches!(before.requests.get(id).map(|r| &r.status), Some(RequestStatus::Approved { .. } | RequestStatus::Spent { .. }));
+        let newly_approved = matches!(request.status, RequestStatus::Approved { .. })
+            && !matches!(before.requests.get(id).map(|r| &r.status), Some(RequestStatus::Approved { .. } | RequestStatus::Spent { .. }));
         if newly_approved {
             let counting = request.approvals.keys().filter(|by| !conflicted.contains(*by) && after.principals[*by].is_person()).count();
             assert!(counting >= request.needed as usize, "{request:?}");
         }
-        if let Command::DecideRequest { request: decided, .. } = &proposal.command && decided == id && !matches!(applied.reply, Reply::Rejected(_)) {
+        if let Command::DecideRequest { request: decided, .. } = &proposal.command
+            && decided == id
+            && !matches!(applied.reply, Reply::Rejected(_))
+        {
             let Actor::Principal(who) = &proposal.actor else { panic!("decided by {:?}", proposal.actor) };
             assert!(!conflicted.contains(who), "{who} decided on {request:?}");
         }

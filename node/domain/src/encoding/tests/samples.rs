@@ -85,7 +85,10 @@ fn node_receipts() -> Vec<NodeReceipt> {
             boot: BootId(0xb007),
             enforced: Index(1046),
             last_sequence: 777,
-            sessions: sessions.into_iter().map(|upstream| SessionReceipt { session: session(), principal: name("billing-loop"), target: name("shop"), upstream }).collect(),
+            sessions: sessions
+                .into_iter()
+                .map(|upstream| SessionReceipt { session: session(), principal: name("billing-loop"), target: name("shop"), upstream })
+                .collect(),
             by_expiry: false,
         },
         NodeReceipt { node: NodeId(3), boot: BootId(0), enforced: Index(0), last_sequence: 0, sessions: vec![], by_expiry: true },
@@ -137,9 +140,22 @@ fn noun_commands() -> Vec<Command> {
             labels: labels(),
             expect: Expect::Absent,
         },
-        Command::PutPrincipal { name: name("ana"), kind: PrincipalKind::Person { email: Some("ana@example.org".into()), certificate: Some(Digest([6; 32])) }, active: false, labels: BTreeMap::new(), expect: Expect::Version(Index(12)) },
+        Command::PutPrincipal {
+            name: name("ana"),
+            kind: PrincipalKind::Person { email: Some("ana@example.org".into()), certificate: Some(Digest([6; 32])) },
+            active: false,
+            labels: BTreeMap::new(),
+            expect: Expect::Version(Index(12)),
+        },
         Command::DeletePrincipal { name: name("bo"), expect: Expect::Any },
-        Command::IssueToken { principal: name("billing-loop"), usage: TokenUse::Gateway, lookup: Digest([7; 32]), scram: scram(), label: "ci".into(), expires: Some(LogTime(1_800_000_000_000)) },
+        Command::IssueToken {
+            principal: name("billing-loop"),
+            usage: TokenUse::Gateway,
+            lookup: Digest([7; 32]),
+            scram: scram(),
+            label: "ci".into(),
+            expires: Some(LogTime(1_800_000_000_000)),
+        },
         Command::RevokeToken { principal: name("billing-loop"), token: TokenId(1045) },
         Command::PutTarget {
             name: name("shop"),
@@ -190,7 +206,13 @@ fn access_commands() -> Vec<Command> {
         strict: true,
         source,
     };
-    let ask = |ask| Command::OpenRequest { principal: name("billing-loop"), on_behalf_of: Some(name("ana")), target: name("shop"), ask, reason: "refund 42".into() };
+    let ask = |ask| Command::OpenRequest {
+        principal: name("billing-loop"),
+        on_behalf_of: Some(name("ana")),
+        target: name("shop"),
+        ask,
+        reason: "refund 42".into(),
+    };
     let lock = |on| Command::CreateLock { on, reason: "leaked".into(), expires: Some(LogTime(9)) };
     vec![
         grant(TargetSelector::Name(name("shop")), GrantSource::Baseline),
@@ -263,7 +285,12 @@ fn grants() -> Vec<Grant> {
     let revoked = GrantStatus::Revoked { by: name("ana"), at: LogTime(5), reason: "left the team".into(), revocation: RevocationId(1046) };
     vec![
         grant(1042, TargetSelector::Name(name("shop")), GrantSource::Baseline, GrantStatus::Active),
-        grant(1043, TargetSelector::Labels(labels()), GrantSource::Request(RequestId(9)), GrantStatus::Suspended { reason: "recovered".into() }),
+        grant(
+            1043,
+            TargetSelector::Labels(labels()),
+            GrantSource::Request(RequestId(9)),
+            GrantStatus::Suspended { reason: "recovered".into() },
+        ),
         grant(1044, TargetSelector::Assize, GrantSource::Declared, revoked),
     ]
 }
@@ -298,7 +325,16 @@ fn requests() -> Vec<Request> {
 }
 
 fn principals() -> Vec<Principal> {
-    let token = |id, usage| Token { id: TokenId(id), usage, lookup: Digest([id as u8; 32]), scram: scram(), label: "ci".into(), expires: Some(LogTime(7)), issued_by: name("ana"), issued: LogTime(6) };
+    let token = |id, usage| Token {
+        id: TokenId(id),
+        usage,
+        lookup: Digest([id as u8; 32]),
+        scram: scram(),
+        label: "ci".into(),
+        expires: Some(LogTime(7)),
+        issued_by: name("ana"),
+        issued: LogTime(6),
+    };
     let tokens = BTreeMap::from([(TokenId(21), token(21, TokenUse::Gateway)), (TokenId(22), token(22, TokenUse::Admin))]);
     vec![
         Principal {
@@ -310,7 +346,15 @@ fn principals() -> Vec<Principal> {
             version: Index(30),
             narrowed: Index(29),
         },
-        Principal { name: name("ana"), kind: PrincipalKind::Person { email: None, certificate: Some(Digest([6; 32])) }, active: true, tokens: BTreeMap::new(), labels: BTreeMap::new(), version: Index(4), narrowed: Index(0) },
+        Principal {
+            name: name("ana"),
+            kind: PrincipalKind::Person { email: None, certificate: Some(Digest([6; 32])) },
+            active: true,
+            tokens: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            version: Index(4),
+            narrowed: Index(0),
+        },
     ]
 }
 
@@ -362,9 +406,16 @@ pub(super) fn sample_state() -> State {
     state.cluster = ClusterFacts { id: "demo-7f3a".into(), incarnation: 1, feature_level: 1, narrowed: Index(1046), recovery_key: [1; 32] };
     state.principals = principals().into_iter().map(|p| (p.name.clone(), p)).collect();
     state.targets = targets().into_iter().map(|t| (t.name.clone(), t)).collect();
-    let credential = Credential { name: name("shop-login"), username: "gateway".into(), sealed: sealed(), version: Index(42), narrowed: Index(0) };
+    let credential =
+        Credential { name: name("shop-login"), username: "gateway".into(), sealed: sealed(), version: Index(42), narrowed: Index(0) };
     state.credentials.insert(credential.name.clone(), credential);
-    let role = Role { name: name("reader"), description: "reads orders".into(), permissions: permissions(), version: Index(43), narrowed: Index(43) };
+    let role = Role {
+        name: name("reader"),
+        description: "reads orders".into(),
+        permissions: permissions(),
+        version: Index(43),
+        narrowed: Index(43),
+    };
     state.roles.insert(role.name.clone(), role);
     let job = Job {
         name: name("billing"),
@@ -382,7 +433,15 @@ pub(super) fn sample_state() -> State {
     state.jobs.insert(job.name.clone(), job);
     state.grants = grants().into_iter().map(|g| (g.id, g)).collect();
     state.requests = requests().into_iter().map(|r| (r.id, r)).collect();
-    let lock = Lock { id: LockId(1047), on: LockOn::Session(session()), reason: "leaked".into(), by: name("ana"), created: LogTime(1), expires: Some(LogTime(2)), version: Index(1047) };
+    let lock = Lock {
+        id: LockId(1047),
+        on: LockOn::Session(session()),
+        reason: "leaked".into(),
+        by: name("ana"),
+        created: LogTime(1),
+        expires: Some(LogTime(2)),
+        version: Index(1047),
+    };
     state.locks.insert(lock.id, lock);
     state.members = members().into_iter().map(|m| (m.id, m)).collect();
     let token = JoinToken { lookup: Digest([5; 32]), expires: LogTime(9), made_by: name("ana"), spent_by: Some(NodeId(2)) };
@@ -390,6 +449,7 @@ pub(super) fn sample_state() -> State {
     let receipt = Receipt { revocation: RevocationId(1046), nodes: node_receipts(), made: LogTime(10) };
     state.receipts.insert(receipt.revocation, receipt);
     let replies = replies().into_iter().chain(rejections().into_iter().map(Reply::Rejected));
-    state.proposals = replies.enumerate().map(|(i, reply)| (format!("cli-{i}").parse().expect("an id"), Remembered { at: LogTime(11), reply })).collect();
+    state.proposals =
+        replies.enumerate().map(|(i, reply)| (format!("cli-{i}").parse().expect("an id"), Remembered { at: LogTime(11), reply })).collect();
     state
 }

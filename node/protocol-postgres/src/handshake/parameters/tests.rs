@@ -30,9 +30,14 @@ fn settings(opening: &Opening) -> Vec<(&str, &str)> {
 #[test]
 fn what_ordinary_drivers_send_is_taken() {
     let jdbc = check(&[
-        ("database", "shop"), ("client_encoding", "UTF8"), ("DateStyle", "ISO"), ("TimeZone", "Europe/Berlin"),
-        ("extra_float_digits", "2"), ("application_name", "PostgreSQL JDBC Driver"),
-    ]).expect("taken");
+        ("database", "shop"),
+        ("client_encoding", "UTF8"),
+        ("DateStyle", "ISO"),
+        ("TimeZone", "Europe/Berlin"),
+        ("extra_float_digits", "2"),
+        ("application_name", "PostgreSQL JDBC Driver"),
+    ])
+    .expect("taken");
     assert_eq!(settings(&jdbc), [("datestyle", "ISO"), ("extra_float_digits", "2"), ("timezone", "Europe/Berlin")]);
     assert_eq!(jdbc.application, "PostgreSQL JDBC Driver");
     for encoding in ["UTF8", "utf-8", "'utf-8'", "unicode", "SQL_ASCII"] {
