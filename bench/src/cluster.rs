@@ -89,7 +89,7 @@ impl Cluster {
                 "---\nkind: Target\nname: {target}\nspec: {{ address: \"127.0.0.1:{port}\", tls: {{ mode: \"off\" }}, credential: gateway, defaultDatabase: {DATABASE} }}\n"
             );
         }
-        for (agent, verbs) in [("reader", "select"), ("writer", "select,insert,update,delete,truncate")] {
+        for (agent, verbs) in [("reader", "select,copy"), ("writer", "select,insert,update,delete,copy")] {
             text += &format!("---\nkind: Agent\nname: {agent}\nspec: {{ owner: bob, job: measure }}\n");
             for target in ["bench", "stub"] {
                 text += &format!(
