@@ -259,7 +259,7 @@ impl Bench {
     /// Statements sent ahead through all three nodes at once, while an admin changes things.
     fn records(&self) -> Result<()> {
         let mut table = Table::new("Records committed by three nodes (stub target, one CPU-bound machine for nodes, clients and stub)");
-        for round in 0..self.plan.rounds {
+        for _ in 0..self.plan.rounds {
             let count = || {
                 Ok::<f64, anyhow::Error>((0..3).map(|node| self.cluster.metric(node, "assize_session_records_total").unwrap_or(0.0)).sum())
             };
@@ -277,7 +277,7 @@ impl Bench {
                 loads.push(child);
             }
             let mut writes = Vec::new();
-            for n in 0..20 {
+            for _ in 0..20 {
                 let began = Instant::now();
                 self.cluster.assize(&["token", "issue", "bob", "--admin"]).ok();
                 writes.push(began.elapsed().as_secs_f64() * 1e3);

@@ -90,6 +90,7 @@ fn answer(tag: u8, body: &[u8], out: &mut Vec<u8>) -> bool {
             }
             row_description(out);
         }
+        b'E' if body.starts_with(b"assize:") => session_row(out),
         b'E' => row(out),
         b'S' => message(out, b'Z', b"I"),
         b'X' => return false,
@@ -105,6 +106,18 @@ fn row_description(out: &mut Vec<u8>) {
 
 fn row(out: &mut Vec<u8>) {
     message(out, b'D', &[0, 1, 0, 0, 0, 1, b'1']);
+    message(out, b'C', b"SELECT 1\0");
+}
+
+/// What the gateway asks of a session: database, schemas, temporary and shadowing names, role, search path.
+fn session_row(out: &mut Vec<u8>) {
+    let values = [crate::postgres::DATABASE, "{public}", "{}", "{}", crate::postgres::GATEWAY, "public"];
+    let mut body = vec![0, 6];
+    for value in values {
+        body.extend_from_slice(&(value.len() as u32).to_be_bytes());
+        body.extend_from_slice(value.as_bytes());
+    }
+    message(out, b'D', &body);
     message(out, b'C', b"SELECT 1\0");
 }
 
