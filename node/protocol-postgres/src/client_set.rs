@@ -175,6 +175,7 @@ mod tests {
             "SELECT version()",
             "SELECT current_schema(), session_user",
             "SELECT pg_catalog.set_config('search_path', '', false)",
+            "SELECT set_config(name, 'view, foreign-table', false) FROM pg_settings WHERE name = 'restrict_nonsystem_relation_kind'",
             "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
              WHERE c.relkind IN ('r','p','') AND n.nspname <> 'pg_catalog' AND pg_catalog.pg_table_is_visible(c.oid) ORDER BY 1,2",
             "SELECT typname FROM pg_type WHERE oid = 25",
