@@ -105,8 +105,7 @@ impl Engine {
             tail_bytes: 0,
             files_dropped_below: 0,
         };
-        let store = LogStore { engine: self.clone(), group, log: Arc::new(Mutex::new(Log { tail: VecDeque::new(), ..copy_of(&log) })) };
-        store.scan(log.first_index(), u64::MAX, |entry| {
+        self.scan_log(group, log.first_index(), u64::MAX, |entry| {
             // Logs start at 0 (or, told by their first writer, at 1); everything later follows something.
             let follows = if log.last.is_some() { entry.log_id.index() == log.next_index() } else { entry.log_id.index() <= 1 };
             if !follows {
@@ -119,33 +118,17 @@ impl Engine {
             log.push(entry);
             Ok(true)
         })?;
-        *store.log.lock() = log;
-        Ok(store)
+        Ok(LogStore { engine: self.clone(), group, log: Arc::new(Mutex::new(log)) })
     }
-}
 
-fn copy_of(log: &Log) -> Log {
-    Log {
-        vote: log.vote,
-        committed: log.committed,
-        purged: log.purged,
-        last: log.last,
-        tail: VecDeque::new(),
-        tail_bytes: 0,
-        files_dropped_below: 0,
-    }
-}
-
-impl LogStore {
-    /// Reads stored entries `from..to` until `see` says `false`. Starts at `from`, never at the group's first key: what
-    /// was purged lies behind range tombstones.
-    fn scan(&self, from: u64, to: u64, mut see: impl FnMut(Entry) -> io::Result<bool>) -> io::Result<()> {
+    /// Reads the stored entries `from..to` of a group until `see` says `false`. Starts at `from`, never at the group's
+    /// first key: what was purged lies behind range tombstones.
+    fn scan_log(&self, group: Group, from: u64, to: u64, mut see: impl FnMut(Entry) -> io::Result<bool>) -> io::Result<()> {
         let mut options = ReadOptions::default();
-        let end = if to == u64::MAX { columns::bounds(self.group).1.to_vec() } else { columns::numbered(self.group, to).to_vec() };
+        let end = if to == u64::MAX { columns::bounds(group).1.to_vec() } else { columns::numbered(group, to).to_vec() };
         options.set_iterate_upper_bound(end);
-        let start = columns::numbered(self.group, from);
-        let family = self.engine.family(columns::LOG);
-        for item in self.engine.db().iterator_cf_opt(family, options, IteratorMode::From(&start, Direction::Forward)) {
+        let start = columns::numbered(group, from);
+        for item in self.db().iterator_cf_opt(self.family(columns::LOG), options, IteratorMode::From(&start, Direction::Forward)) {
             let (_, value) = item.map_err(io::Error::other)?;
             if !see(format::decode_entry(&value)?)? {
                 break;
@@ -153,7 +136,9 @@ impl LogStore {
         }
         Ok(())
     }
+}
 
+impl LogStore {
     fn read(&self, from: u64, to: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
         let (from, to) = {
             let log = self.log.lock();
@@ -168,7 +153,7 @@ impl LogStore {
         };
         let mut entries = Vec::new();
         let mut bytes = 0;
-        self.scan(from, to, |entry| {
+        self.engine.scan_log(self.group, from, to, |entry| {
             bytes += weight(&entry);
             let fits = entries.is_empty() || bytes <= bytes_max;
             if fits {

@@ -15,9 +15,6 @@ use session::registry::{Registry, SessionSummary};
 use crate::neighbour::{self, Answer, Question};
 use crate::time::timestamp;
 
-/// How long a receipt waits to learn that a target cancelled what was running; enforcement itself never waits for it.
-const SETTLE_WITHIN: std::time::Duration = std::time::Duration::from_millis(0);
-
 /// How long the other nodes may take to list their sessions.
 const LIST_WITHIN: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -72,8 +69,8 @@ impl Enforcer for Sessions {
         async move {
             let now = self.cluster.get().map_or(state.now, Cluster::now);
             let report = self.registry.enforce(&state, now, index).await;
-            let last_sequence = report.last_sequence;
-            EnforceReport { sessions: report.settled(SETTLE_WITHIN).await, last_sequence }
+            // As known now: cancelling at a target goes on and never delays what is enforced.
+            EnforceReport { sessions: report.receipts(), last_sequence: report.last_sequence }
         }
         .boxed()
     }

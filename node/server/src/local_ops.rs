@@ -114,25 +114,17 @@ impl LocalOps for OnThisMachine {
         let Some(key_file) = &args.recovery_key_file else { bail!("--recovery-key-file is needed") };
         let key = RecoveryKey::parse(&secret_line(key_file)?)?;
         let admin: Name = "admin".parse()?;
-        let (dir, lost) = match &args.backup {
-            Some(_) => (config.data_dir.clone(), None),
-            // The survivor's folder makes room for the new node's and is kept beside it.
-            None => (config.data_dir.clone(), Some(config.data_dir.with_extension("lost"))),
+        let (dir, hosts) = (&config.data_dir, hosts(&config));
+        let new = RecoverAs { dir, first_admin: &admin, hosts: &hosts };
+        let recovered = match &args.backup {
+            Some(backup) => apart(|| Ok(runtime()?.block_on(recovery::from_backup(backup, &key, &new))?))?,
+            None => {
+                // The survivor's folder makes room for the new node's and is kept beside it.
+                let lost = dir.with_extension("lost");
+                std::fs::rename(dir, &lost).with_context(|| format!("{} to {}", dir.display(), lost.display()))?;
+                apart(|| Ok(runtime()?.block_on(recovery::from_survivor(&lost, &key, &new))?))?
+            }
         };
-        if let Some(lost) = &lost {
-            std::fs::rename(&dir, lost).with_context(|| format!("{} to {}", dir.display(), lost.display()))?;
-        }
-        let hosts = hosts(&config);
-        let new = RecoverAs { dir: &dir, first_admin: &admin, hosts: &hosts };
-        let recovered = apart(|| {
-            let runtime = runtime()?;
-            let recovered = match (&args.backup, &lost) {
-                (Some(backup), _) => runtime.block_on(recovery::from_backup(backup, &key, &new)),
-                (None, Some(lost)) => runtime.block_on(recovery::from_survivor(lost, &key, &new)),
-                (None, None) => bail!("nothing to recover from"),
-            };
-            recovered.map_err(anyhow::Error::from)
-        })?;
         let folder = admin_folder(&config, None);
         write_admin(&folder, &recovered.admin, &recovered.admin_trust_pem)?;
         writeln!(out, "cluster {} goes on as incarnation {}, node {}", recovered.cluster, recovered.incarnation, recovered.node)?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use cluster::{Cluster, NodeConfig};
 use domain::command::{Actor, Command, Expect};
-use domain::id::Name;
+use domain::id::{Name, ProposalId};
 use identity::scram::MockKey;
 use protocol_postgres::client_set::{CLIENT_SET_NAME, CLIENT_SET_VERSION, client_set};
 use protocol_postgres::handshake::{Auth, ListenerTls, Listening};
@@ -187,13 +187,10 @@ async fn serve_admin(
 /// Repeating is harmless: the proposal's id is the same everywhere. A set that people changed is left alone.
 async fn make_client_set_known(cluster: Cluster) {
     let name: Name = CLIENT_SET_NAME.parse().expect("the set's name is a name");
-    let id = format!("client-set-{CLIENT_SET_VERSION}").parse().expect("a short text is an id");
-    loop {
+    let id: ProposalId = format!("client-set-{CLIENT_SET_VERSION}").parse().expect("a short text is an id");
+    while !cluster.state().roles.contains_key(&name) {
         tokio::time::sleep(CLIENT_SET_RETRY).await;
         if !cluster.may_forward() || cluster.state().roles.contains_key(&name) {
-            if cluster.state().roles.contains_key(&name) {
-                return;
-            }
             continue;
         }
         let put = Command::PutRole {
@@ -202,7 +199,7 @@ async fn make_client_set_known(cluster: Cluster) {
             permissions: client_set(),
             expect: Expect::Absent,
         };
-        match cluster.propose(std::clone::Clone::clone(&id), Actor::Node(cluster.node()), put).await {
+        match cluster.propose(id.clone(), Actor::Node(cluster.node()), put).await {
             Ok(done) => {
                 tracing::info!(reply = ?done.reply, "the role client is known");
                 return;

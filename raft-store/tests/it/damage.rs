@@ -21,7 +21,7 @@ fn carries_data(path: &Path) -> bool {
     !(name.starts_with("LOG") || name.starts_with("OPTIONS") || matches!(name, "LOCK" | "IDENTITY"))
 }
 
-pub fn copy(from: &Path, to: &Path) -> Vec<PathBuf> {
+pub(crate) fn copy(from: &Path, to: &Path) -> Vec<PathBuf> {
     fs::create_dir_all(to).expect("a folder");
     let mut files = Vec::new();
     for file in fs::read_dir(from).expect("reads").map(|f| f.expect("an entry").path()) {

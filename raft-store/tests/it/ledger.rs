@@ -7,9 +7,9 @@ use raft_store::machine::Row;
 use raft_store::{Applied, Machine, MachineError};
 
 #[derive(Default)]
-pub struct Ledger {
-    pub rows: BTreeMap<Vec<u8>, Vec<u8>>,
-    pub published: u64,
+pub(crate) struct Ledger {
+    pub(crate) rows: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(crate) published: u64,
 }
 
 impl Machine for Ledger {

@@ -11,27 +11,27 @@ use raft_store::{Engine, EngineOptions, Entry, Incoming, LogId, LogStore, OpenEr
 
 use crate::ledger::Ledger;
 
-pub fn open(dir: &Path) -> Result<Engine, OpenError> {
+pub(crate) fn open(dir: &Path) -> Result<Engine, OpenError> {
     Engine::open(dir, EngineOptions { on_poison: Box::new(|message| eprintln!("poisoned: {message}")), ..EngineOptions::default() })
 }
 
-pub fn id(term: u64, index: u64) -> LogId {
+pub(crate) fn id(term: u64, index: u64) -> LogId {
     LogIdMessage { term, index }.into()
 }
 
-pub fn entry(term: u64, index: u64) -> Entry {
+pub(crate) fn entry(term: u64, index: u64) -> Entry {
     let text = format!("payload {index}");
     Entry { log_id: id(term, index), payload: EntryPayload::Normal(Payload(Bytes::from(text))) }
 }
 
 /// Appends and waits until it is durable.
-pub async fn append(log: &mut LogStore, entries: Vec<Entry>) {
+pub(crate) async fn append(log: &mut LogStore, entries: Vec<Entry>) {
     let (sender, receiver) = <TypeConfig as TypeConfigExt>::oneshot();
     log.append(entries, IOFlushed::signal(sender)).await.expect("the append is taken");
     receiver.await.expect("the callback fires").expect("the sync succeeds");
 }
 
-pub async fn apply(state: &mut StateMachine<Ledger>, entries: Vec<Entry>) {
+pub(crate) async fn apply(state: &mut StateMachine<Ledger>, entries: Vec<Entry>) {
     state.apply(stream::iter(entries.into_iter().map(|e| Ok((e, None))))).await.expect("the entries apply");
 }
 

@@ -161,25 +161,32 @@ pub fn verify_inclusion(index: u64, size: u64, leaf: &Hash, path: &[Hash], root:
     if index >= size {
         return false;
     }
-    let (mut node, mut last) = (index, size - 1);
     let mut hash = *leaf;
+    let reached = climb(index, size - 1, path, |sibling, left| {
+        hash = if left { node_hash(sibling, &hash) } else { node_hash(&hash, sibling) };
+    });
+    reached && hash == *root
+}
+
+/// The walk both verifications share: from `node` in a tree whose rightmost node is `last`, tells `join` each sibling of
+/// `path` and whether it stands to the left. `false` unless the path ends at the root.
+fn climb<'a>(mut node: u64, mut last: u64, path: impl IntoIterator<Item = &'a Hash>, mut join: impl FnMut(&Hash, bool)) -> bool {
     for sibling in path {
         if last == 0 {
             return false;
         }
-        if node % 2 == 1 || node == last {
-            hash = node_hash(sibling, &hash);
-            while node % 2 == 0 && node != 0 {
+        let left = node % 2 == 1 || node == last;
+        join(sibling, left);
+        if left {
+            while node.is_multiple_of(2) && node != 0 {
                 node /= 2;
                 last /= 2;
             }
-        } else {
-            hash = node_hash(&hash, sibling);
         }
         node /= 2;
         last /= 2;
     }
-    last == 0 && hash == *root
+    last == 0
 }
 
 /// Does `path` show that `old_root` over `old` leaves is a prefix of `new_root` over `new` (RFC 9162 §2.1.4.2)?
@@ -202,24 +209,15 @@ pub fn verify_consistency(old: u64, new: u64, old_root: &Hash, new_root: &Hash, 
         last /= 2;
     }
     let (mut from_old, mut from_new) = (*first, *first);
-    for sibling in path {
-        if last == 0 {
-            return false;
-        }
-        if node % 2 == 1 || node == last {
+    let reached = climb(node, last, path, |sibling, left| {
+        if left {
             from_old = node_hash(sibling, &from_old);
             from_new = node_hash(sibling, &from_new);
-            while node % 2 == 0 && node != 0 {
-                node /= 2;
-                last /= 2;
-            }
         } else {
             from_new = node_hash(&from_new, sibling);
         }
-        node /= 2;
-        last /= 2;
-    }
-    last == 0 && from_old == *old_root && from_new == *new_root
+    });
+    reached && from_old == *old_root && from_new == *new_root
 }
 
 #[cfg(test)]

@@ -24,14 +24,8 @@ pub(super) fn apply(step: &mut Step<'_>, id: RequestId, approve: bool, reason: S
         return Ok(step.done());
     }
     if is_stale(step, &request) {
-        request.approvals.clear();
-        request.status = RequestStatus::Reopened;
-        step.put_request(request);
-        return Err(Rejection::NotOpen {
-            request: id,
-            status: "out of date: the job description or the target has changed since; it can be decided when the client asks again"
-                .to_owned(),
-        });
+        let why = "out of date: the job description or the target has changed since; it can be decided when the client asks again";
+        return Err(reopen(step, request, why));
     }
     request.approvals.insert(by.clone(), decision);
     request.status = RequestStatus::Pending;
@@ -64,6 +58,15 @@ fn decider(step: &Step<'_>, request: &Request) -> Result<Name, Rejection> {
         });
     }
     Ok(who.clone())
+}
+
+/// A version the request was made under has moved: what was approved is void, and it must be decided anew.
+pub(super) fn reopen(step: &mut Step<'_>, mut request: Request, why: &str) -> Rejection {
+    let id = request.id;
+    request.approvals.clear();
+    request.status = RequestStatus::Reopened;
+    step.put_request(request);
+    Rejection::NotOpen { request: id, status: why.to_owned() }
 }
 
 /// Exact requests are bound to versions; a window is not.

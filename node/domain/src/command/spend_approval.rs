@@ -9,7 +9,7 @@
 //! ```
 
 use super::check::{invalid, not_found};
-use super::decide_request::is_stale;
+use super::decide_request::{is_stale, reopen};
 use super::step::Step;
 use super::{Actor, Rejection, Reply};
 use crate::id::{Digest, OperationId, RequestId};
@@ -37,13 +37,7 @@ pub(super) fn apply(step: &mut Step<'_>, id: RequestId, used_for: Digest, by: Op
     }
     request.version = step.index;
     if is_stale(step, &request) {
-        request.approvals.clear();
-        request.status = RequestStatus::Reopened;
-        step.put_request(request);
-        return Err(Rejection::NotOpen {
-            request: id,
-            status: "open again: the job description or the target has changed since it was approved".to_owned(),
-        });
+        return Err(reopen(step, request, "open again: the job description or the target has changed since it was approved"));
     }
     if step.state.counting_approvals(&request) < request.needed as usize {
         request.status = RequestStatus::Pending;
