@@ -20,7 +20,7 @@ use domain::permission::{Pattern, Permission, PermissionSet, Segment};
 pub const CLIENT_SET_NAME: &str = "client";
 
 /// Rises with every change of what the set holds; records cite it.
-pub const CLIENT_SET_VERSION: u64 = 1;
+pub const CLIENT_SET_VERSION: u64 = 2;
 
 /// Catalogue relations that show more than the catalogue: values of user columns, secrets, files.
 const WITHHELD: &[&str] = &[
@@ -39,6 +39,11 @@ const WITHHELD: &[&str] = &[
     "pg_user_mapping",
     "pg_user_mappings",
 ];
+
+/// What everybody may read of a subscription: all but how to connect to its publisher. `datname` is no column of it, but
+/// pg_dump counts subscriptions with a subquery that has this word, and a bare word in a subquery may mean a column of
+/// the relation around it.
+const SUBSCRIPTION_COLUMNS: &[&str] = &["datname", "oid", "subdbid", "subenabled", "subname", "subowner", "subpublications", "subslotname"];
 
 /// Settings of a session that decide neither what a text means nor who runs it.
 pub const HARMLESS_SETTINGS: &[&str] = &[
@@ -137,9 +142,14 @@ fn make() -> PermissionSet {
         except,
     };
     let withheld = WITHHELD.iter().map(|name| pattern("pg_catalog", exact(name))).collect();
+    let subscription = Pattern {
+        columns: Some(SUBSCRIPTION_COLUMNS.iter().map(|column| Arc::from(*column)).collect()),
+        ..pattern("pg_catalog", exact("pg_subscription"))
+    };
     let session = |kind: &str, object: Segment| permission(&[Verb::Session], pattern(kind, object), Vec::new());
     let mut permissions = vec![
         permission(&[Verb::Select, Verb::Copy], pattern("pg_catalog", Segment::Any), withheld),
+        permission(&[Verb::Select], subscription, Vec::new()),
         permission(&[Verb::Select, Verb::Copy], pattern("information_schema", Segment::Any), Vec::new()),
         permission(
             &[Verb::Select, Verb::Insert, Verb::Update, Verb::Delete, Verb::Truncate, Verb::Merge, Verb::Copy, Verb::Ddl],
@@ -176,6 +186,8 @@ mod tests {
             "SELECT current_schema(), session_user",
             "SELECT pg_catalog.set_config('search_path', '', false)",
             "SELECT set_config(name, 'view, foreign-table', false) FROM pg_settings WHERE name = 'restrict_nonsystem_relation_kind'",
+            "SELECT count(*) FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database                 WHERE datname = current_database())",
+            "SELECT seqrelid, last_value, is_called FROM pg_catalog.pg_sequence, pg_get_sequence_data(seqrelid) ORDER BY seqrelid",
             "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
              WHERE c.relkind IN ('r','p','') AND n.nspname <> 'pg_catalog' AND pg_catalog.pg_table_is_visible(c.oid) ORDER BY 1,2",
             "SELECT typname FROM pg_type WHERE oid = 25",
@@ -205,6 +217,8 @@ mod tests {
             "SELECT * FROM pg_stats",
             "SELECT rolpassword FROM pg_authid",
             "SELECT * FROM pg_shadow",
+            "SELECT subconninfo FROM pg_subscription",
+            "SELECT count(*) FROM pg_subscription WHERE EXISTS (SELECT FROM pg_class WHERE subconninfo LIKE 'a%')",
             "SELECT refund(1)",
             "SET ROLE postgres",
             "RESET ROLE",

@@ -186,6 +186,11 @@ impl Session {
         road.outcome(running.id, &outcome);
     }
 
+    /// The target was sent nothing since nothing was under way for the last time.
+    fn is_untouched(&self, forwarded: u64) -> bool {
+        forwarded == self.quiet_since
+    }
+
     fn now() -> Instant {
         Instant::now()
     }
@@ -215,8 +220,11 @@ impl Machine for Session {
     }
 
     fn on_not_forwarded(&mut self, refusal: &Refusal, road: &mut Road) -> bool {
-        let untouched = road.outward.written() == self.quiet_since;
-        if !untouched || self.status != TransactionStatus::Idle || self.copying_in || self.back.is_inside_message() {
+        if !self.is_untouched(road.outward.written())
+            || self.status != TransactionStatus::Idle
+            || self.copying_in
+            || self.back.is_inside_message()
+        {
             return false;
         }
         self.answer_instead(refusal, road);
@@ -235,7 +243,7 @@ impl Machine for Session {
 
     fn on_upstream_lost(&mut self, road: &mut Road) {
         // Where the server has said why, that is said; a session that only reads has nothing that could be lost.
-        if self.pipeline.has_running() && !self.fatal_shown && !self.read_only_session {
+        if self.pipeline.has_forwarded(road.outward.written()) && !self.fatal_shown && !self.read_only_session {
             self.farewell(&Refusal::OutcomeUnknown, road);
         }
     }
@@ -259,9 +267,11 @@ impl Machine for Session {
         }
     }
 
-    fn activity(&self) -> Activity {
-        if self.pipeline.has_running() {
+    fn activity(&self, forwarded: u64) -> Activity {
+        if self.pipeline.has_forwarded(forwarded) {
             Activity::Busy
+        } else if self.is_untouched(forwarded) && self.status == TransactionStatus::Idle {
+            Activity::Idle
         } else if self.status != TransactionStatus::Idle || self.group_open {
             Activity::InTransaction
         } else {

@@ -376,3 +376,13 @@ SELEC 1
 SELECT 'open
 SELECT 1;;; SELECT 2
 SELECT 1 /* open
+# A reference may reach past a level that it cannot reach into.
+SELECT id FROM orders o WHERE EXISTS (SELECT 1 FROM (SELECT 1 WHERE o.total > 5) s)
+SELECT id FROM orders o WHERE EXISTS (WITH c AS (SELECT 1 WHERE o.total > 5) SELECT 1 FROM c)
+SELECT id FROM orders WHERE EXISTS (SELECT 1 FROM (SELECT 1 WHERE total > 5) s)
+SELECT id FROM orders o WHERE EXISTS (SELECT 1 FROM customers c WHERE c.id = (o).total)
+SELECT id FROM orders o WHERE EXISTS (SELECT o FROM customers c)
+SELECT id FROM orders o WHERE EXISTS (SELECT o.* FROM customers c)
+SELECT id FROM orders WHERE id IN (SELECT x FROM (SELECT id AS x FROM customers UNION SELECT total FROM customers) u)
+SELECT name FROM customers WHERE id IN (SELECT 1 FROM secret.salaries customers WHERE public.customers.name = body::text)
+WITH c AS (SELECT total FROM orders) SELECT id FROM customers

@@ -161,13 +161,15 @@ pub trait Machine: Send {
     fn on_not_forwarded(&mut self, refusal: &Refusal, road: &mut Road) -> bool;
     /// The client's stream ended.
     fn on_client_end(&mut self, road: &mut Road);
-    /// The target is gone. What runs there may or may not have happened: the client is told, if it was not yet.
+    /// The target is gone. What was forwarded may or may not have happened: the client is told, if it was not yet.
     fn on_upstream_lost(&mut self, road: &mut Road);
     /// The session is over: the last words, put into `road.homeward`, which ends with a whole message.
     fn farewell(&mut self, refusal: &Refusal, road: &mut Road);
     /// Operations without an outcome get one: unknown. Called once, last.
     fn close(&mut self, road: &mut Road);
-    fn activity(&self) -> Activity;
+    /// What the target does for this session. `forwarded`: stream offset one past the last byte of `road.outward` that
+    /// was written; what lies behind it is no work of the target's yet.
+    fn activity(&self, forwarded: u64) -> Activity;
     /// Said its last word to the target on the client's wish; the relay ends when the target closes.
     fn is_parting(&self) -> bool;
 }

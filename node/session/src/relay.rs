@@ -154,7 +154,7 @@ impl Relay {
                 return Round::Over(end);
             }
         }
-        self.road.live.gate.set_activity(self.machine.activity());
+        self.road.live.gate.set_activity(self.activity());
         if self.road.live.gate.is_draining() && self.is_quiet() {
             return Round::Over(End::Us(Refusal::Draining));
         }
@@ -164,18 +164,19 @@ impl Relay {
         }
     }
 
+    fn activity(&self) -> Activity {
+        self.machine.activity(self.road.outward.written())
+    }
+
     fn is_quiet(&self) -> bool {
-        self.machine.activity() == Activity::Idle
-            && self.road.outward.is_empty()
-            && self.road.homeward.is_empty()
-            && !self.road.has_errand()
+        self.activity() == Activity::Idle && self.road.outward.is_empty() && self.road.homeward.is_empty() && !self.road.has_errand()
     }
 
     fn knocked(&mut self) -> Option<End> {
         if let Some(refusal) = self.road.live.gate.shut_reason() {
             return Some(End::Policy(refusal));
         }
-        if self.road.live.gate.take_cancel() && !self.machine.on_cancel(&mut self.road) && self.machine.activity() != Activity::Idle {
+        if self.road.live.gate.take_cancel() && !self.machine.on_cancel(&mut self.road) && self.activity() != Activity::Idle {
             self.cancel_upstream();
         }
         None
@@ -247,7 +248,7 @@ impl Relay {
     /// Everything that goes to a target goes through here, and each write through the gate.
     fn write_upstream(&mut self, cx: &mut Context<'_>, through: u64) -> Round {
         let mut progress = false;
-        self.road.live.gate.set_activity(self.machine.activity());
+        self.road.live.gate.set_activity(self.activity());
         if self.upstream_ended {
             return Round::Nothing;
         }
@@ -399,7 +400,7 @@ impl Relay {
     /// The session is over: nothing more is forwarded, the target is cancelled, the client told.
     async fn finish(mut self, end: End) -> End {
         let gate = &self.road.live.gate;
-        gate.set_activity(self.machine.activity());
+        gate.set_activity(self.activity());
         let through = self.recorded.borrow().through;
         match &end {
             End::Client if self.machine.is_parting() => {
@@ -431,7 +432,7 @@ impl Relay {
 
     /// Cancels what runs at the target and says in the receipt whether that worked.
     fn cancel_at_end(&self) -> impl Future<Output = ()> + use<> {
-        let busy = self.machine.activity() != Activity::Idle;
+        let busy = self.activity() != Activity::Idle;
         let (canceller, live) = (self.canceller.clone(), self.road.live.clone());
         async move {
             if !busy {

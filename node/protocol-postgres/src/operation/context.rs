@@ -14,8 +14,8 @@ pub struct Context {
     /// Names of the session's temporary relations: they hide all others. Only names that certainly exist stand here,
     /// because a name that no longer does would hide the permission that the real table needs.
     pub temporary: BTreeSet<Arc<str>>,
-    /// Built-in function names that some schema of the search path overloads by a function that belongs to no
-    /// extension: unqualified, these are not taken for the built-in ones.
+    /// Built-in function names, and names that a later server may have built in, that some schema of the search path
+    /// overloads by a function that belongs to no extension: unqualified, these are not taken for the built-in ones.
     pub shadowed: BTreeSet<Arc<str>>,
 }
 
@@ -54,7 +54,7 @@ select pg_catalog.current_database()::pg_catalog.text, \
                and n.nspname operator(pg_catalog.<>) 'pg_catalog' \
                and (exists (select from pg_catalog.pg_proc b where b.proname operator(pg_catalog.=) p.proname \
                             and b.pronamespace operator(pg_catalog.=) 11::pg_catalog.oid) \
-                    or p.proname::pg_catalog.text operator(pg_catalog.~) '^(json_|xml|merge_action)') \
+                    or p.proname::pg_catalog.text operator(pg_catalog.~) '^(json_|xml|merge_action|pg_)') \
                and not exists (select from pg_catalog.pg_depend d \
                                where d.classid operator(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass \
                                  and d.objid operator(pg_catalog.=) p.oid and d.deptype operator(pg_catalog.=) 'e'))";

@@ -1,11 +1,13 @@
 //! Expressions: everything that can stand where a value stands.
 
+use std::sync::Arc;
+
 use domain::operation::{Effect, Verb};
 use pg_query::NodeEnum;
 use pg_query::protobuf::{ColumnRef, JsonBehavior, JsonOutput, JsonValueExpr, Node, SortBy, TypeName, WindowDef};
 
 use super::relation::parts;
-use super::walk::Walk;
+use super::walk::{Reference, Walk};
 
 impl Walk<'_> {
     pub(super) fn expr(&mut self, node: Option<&Node>) {
@@ -244,33 +246,17 @@ impl Walk<'_> {
     }
 
     fn whole_row(&mut self) {
-        let level = self.level();
-        level.whole = true;
-        level.any = true;
+        self.refer(Reference { qualifier: None, in_schema: false, name: None });
     }
 
     fn column(&mut self, column: &ColumnRef) {
-        let depth = self.levels.len();
-        let level = self.level();
-        level.any = true;
-        let Some(fields) = parts(&column.fields) else {
-            level.whole = true;
-            return;
+        let (name, before) = match column.fields.split_last() {
+            Some((Node { node: Some(NodeEnum::String(name)) }, before)) => (Some(Arc::from(name.sval.as_str())), before),
+            Some((Node { node: Some(NodeEnum::AStar(_)) }, before)) => (None, before),
+            _ => return self.widest(),
         };
-        match *fields.as_slice() {
-            [name] if level.names.contains(name) => level.whole = true,
-            [name] => {
-                level.columns.insert(name.into());
-            }
-            // The row proposed by INSERT … ON CONFLICT: what the statement itself brought.
-            ["excluded", _] if level.names.contains("excluded") => {}
-            [.., qualifier, name] if level.names.contains(qualifier) => {
-                level.columns.insert(name.into());
-            }
-            // An outer level's column; at the outermost, none of this statement's sources.
-            _ if depth > 1 => {}
-            _ => level.whole = true,
-        }
+        let Some(before) = parts(before) else { return self.widest() };
+        self.refer(Reference { qualifier: before.last().map(|q| Arc::from(*q)), in_schema: before.len() > 1, name });
     }
 
     /// FOR UPDATE and its kin lock rows, also of the relations in a subquery of FROM: PostgreSQL asks for a right to

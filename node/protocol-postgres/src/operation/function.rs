@@ -104,6 +104,8 @@ impl Walk<'_> {
                 self.need_on(Verb::Session, "snapshot", "export");
                 self.at_least(Effect::Transactional);
             }
+            // What pg_dump asks of servers since release 18: it tells what the view tells.
+            "pg_get_sequence_data" => self.need_on(Verb::Select, "pg_catalog", "pg_sequences"),
             // They take a transaction number, which writes nothing that a rollback would leave.
             "txid_current" | "pg_current_xact_id" => self.at_least(Effect::Transactional),
             _ if name.starts_with("lo_") || name == "loread" || name == "lowrite" => {
@@ -185,10 +187,19 @@ impl Walk<'_> {
 }
 
 /// Judged by name whatever the search path, because no harm comes from taking a user's function for the built-in one:
-/// the built-in one needs a permission that says so.
+/// the built-in one needs a permission that says so, or the relay tells when there is one of the user's.
 fn is_special(name: &str) -> bool {
-    matches!(name, "set_config" | "nextval" | "setval" | "pg_notify" | "pg_export_snapshot" | "txid_current" | "pg_current_xact_id")
-        || name.starts_with("pg_advisory_")
+    matches!(
+        name,
+        "pg_get_sequence_data"
+            | "set_config"
+            | "nextval"
+            | "setval"
+            | "pg_notify"
+            | "pg_export_snapshot"
+            | "txid_current"
+            | "pg_current_xact_id"
+    ) || name.starts_with("pg_advisory_")
         || name.starts_with("pg_try_advisory_")
 }
 

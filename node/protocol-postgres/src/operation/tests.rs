@@ -112,11 +112,17 @@ fn an_unknown_path_needs_any_schema() {
 #[test]
 fn a_built_in_name_that_a_user_overloads_is_the_users() {
     let mut shadowed = context();
-    shadowed.shadowed = ["lower".into(), "nextval".into(), "json_scalar".into()].into();
+    shadowed.shadowed = ["lower".into(), "nextval".into(), "json_scalar".into(), "pg_get_sequence_data".into()].into();
     check("SELECT lower('A')", &shadowed, &["Lasting", "call app.public.lower"]);
     check("SELECT pg_catalog.lower('A')", &shadowed, &["Read"]);
     check("SELECT upper('a')", &shadowed, &["Read"]);
     check("SELECT nextval('s')", &shadowed, &["Lasting", "update app.public.s", "call app.public.nextval"]);
+    check("SELECT pg_get_sequence_data(1)", &context(), &["Read", "select app.pg_catalog.pg_sequences"]);
+    check(
+        "SELECT pg_get_sequence_data(1)",
+        &shadowed,
+        &["Lasting", "select app.pg_catalog.pg_sequences", "call app.public.pg_get_sequence_data"],
+    );
     check("SELECT json_scalar(1)", &shadowed, &["Lasting", "call app.public.json_scalar"]);
 }
 

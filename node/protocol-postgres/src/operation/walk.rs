@@ -50,7 +50,8 @@ pub(super) struct Walk<'a> {
 /// One level of a query: the sources its column references can mean, and the references.
 ///
 /// Columns are told only where a level has exactly one source and that is a relation. A reference in an inner level
-/// may reach an outer one, so an inner level with any reference makes its outer one untold.
+/// that names no source of it may reach an outer one, so it counts there too; which of the two has the column is not
+/// known here.
 #[derive(Default)]
 pub(super) struct Level {
     /// Names that qualify a column of this level.
@@ -66,6 +67,18 @@ pub(super) struct Level {
     pub(super) any: bool,
     /// Names of output columns, which ORDER BY means first.
     pub(super) outputs: BTreeSet<Arc<str>>,
+    /// References that a level further out may be meant by.
+    pub(super) free: BTreeSet<Reference>,
+}
+
+/// `name`, `qualifier.name`, or with `*` for a name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Reference {
+    pub(super) qualifier: Option<Arc<str>>,
+    /// A schema stands before the qualifier, so that a source of this name may still be another one.
+    pub(super) in_schema: bool,
+    /// `None` for `*`.
+    pub(super) name: Option<Arc<str>>,
 }
 
 impl<'a> Walk<'a> {
@@ -153,7 +166,42 @@ impl<'a> Walk<'a> {
         self.levels.last_mut().expect("a level was pushed when there was none")
     }
 
-    /// Ends a level: says what it reads. `correlated`: its references may reach the level outside it.
+    /// Counts a reference in the innermost open level.
+    pub(super) fn refer(&mut self, reference: Reference) {
+        let outermost = self.levels.len() <= 1;
+        let level = self.level();
+        level.any = true;
+        let Some(qualifier) = &reference.qualifier else {
+            match &reference.name {
+                None => level.whole = true,
+                Some(name) => {
+                    // The name of a source means its row, unless some level has a column of that name.
+                    level.whole |= level.names.contains(name);
+                    level.columns.insert(name.clone());
+                    level.free.insert(reference);
+                }
+            }
+            return;
+        };
+        let is_here = level.names.contains(qualifier);
+        match &reference.name {
+            // The row proposed by INSERT … ON CONFLICT: what the statement itself brought.
+            Some(_) if is_here && qualifier.as_ref() == "excluded" => {}
+            Some(name) if is_here => {
+                level.columns.insert(name.clone());
+            }
+            None if is_here => level.whole = true,
+            // At the outermost level, none of this statement's sources.
+            _ if outermost => level.whole = true,
+            _ => {}
+        }
+        if !is_here || reference.in_schema {
+            level.free.insert(reference);
+        }
+    }
+
+    /// Ends a level: says what it reads. `correlated`: its references may reach the level outside it; if not, they may
+    /// still reach the levels outside that one.
     pub(super) fn close_level(&mut self, correlated: bool) {
         let Some(level) = self.levels.pop() else { return };
         let told = level.sources == 1 && !level.whole;
@@ -166,12 +214,10 @@ impl<'a> Walk<'a> {
         {
             self.need_each(Verb::Select, target, columns);
         }
-        if correlated
-            && level.any
-            && let Some(outer) = self.levels.last_mut()
-        {
-            outer.whole = true;
-            outer.any = true;
+        if correlated && !self.levels.is_empty() {
+            level.free.into_iter().for_each(|reference| self.refer(reference));
+        } else if let Some(outer) = self.levels.last_mut() {
+            outer.free.extend(level.free);
         }
     }
 

@@ -127,9 +127,14 @@ impl Pipeline {
         self.queue.iter().all(|e| matches!(e, Expect::CopyEnd))
     }
 
-    /// Operations the server has not finished, as far as is known.
+    /// Operations that are judged and have no outcome yet.
     pub(super) fn has_running(&self) -> bool {
         self.running > 0
+    }
+
+    /// Operations that the server has (the first of their bytes lies before `forwarded`) and has not finished.
+    pub(super) fn has_forwarded(&self, forwarded: u64) -> bool {
+        self.running > 0 && self.queue.iter().any(|e| matches!(e, Expect::Query(r) | Expect::Execute(r) if r.begins_at < forwarded))
     }
 
     /// The replies to everything that changes what names mean will come without another message of the client.

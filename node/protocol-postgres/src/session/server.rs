@@ -225,8 +225,11 @@ impl Session {
                 Some(_) | None => {}
             }
         }
+        let written = road.outward.written();
         if self.pipeline.is_empty() {
             self.quiet_since = road.outward.end();
+        } else if self.pipeline.running().is_some_and(|next| next.begins_at >= written) {
+            self.quiet_since = written;
         }
     }
 

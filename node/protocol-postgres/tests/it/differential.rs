@@ -115,10 +115,10 @@ fn the_state_hash_sees_writes() {
 fn the_context_query_tells_what_names_mean() {
     let server = Server::start();
     server.run("postgres", &["create database app"]).expect("a database for the fixture");
-    let overload = "create function lower(int) returns text language sql as 'select 1::text'; create function mine() returns int language sql as 'select 1'";
+    let overload = "create function lower(int) returns text language sql as 'select 1::text'; create function mine() returns int language sql as 'select 1'; create function pg_get_sequence_data(int) returns int language sql as 'select 1'";
     server.run("app", &[overload]).expect("the functions");
     let query = protocol_postgres::operation::CONTEXT_QUERY;
-    assert_eq!(server.run("app", &[query]).expect("the context"), "app|{public}|{}|{lower}");
+    assert_eq!(server.run("app", &[query]).expect("the context"), "app|{public}|{}|{lower,pg_get_sequence_data}");
     let temporary = server.run("app", &["create temp table scratch (a int)", "set search_path = ''", query]).expect("the context");
     assert_eq!(temporary.lines().last(), Some("app|{}|{scratch}|{}"));
 }

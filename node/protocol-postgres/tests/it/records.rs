@@ -81,6 +81,32 @@ async fn without_a_lease_nothing_is_forwarded() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_still_waits_for_its_record_when_the_lease_ends_did_certainly_not_happen() {
+    let world = World::with(WORK).await;
+    let client = world.client().await;
+    client.query("select id from orders", &[]).await.expect("warm");
+    world.authority.set_committing(false);
+    let waiting = tokio::spawn(async move {
+        let error = client.batch_execute("delete from orders").await.expect_err("never recorded");
+        (client, error)
+    });
+    world
+        .until("its intent is queued", || {
+            let records = world.authority.records();
+            records.iter().any(|r| format!("{:?}", decode(r).expect("decodes")).contains("DELETE")).then_some(())
+        })
+        .await;
+    world.authority.set_serving(false);
+    let (client, error) = waiting.await.expect("does not panic");
+    assert_eq!(World::sqlstate(&error), "57014");
+    assert_eq!(world.count("orders"), 2);
+    world.authority.set_committing(true);
+    world.authority.set_serving(true);
+    client.batch_execute("delete from orders where id = 1").await.expect("the session goes on");
+    assert_eq!(world.count("orders"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_operation_has_an_intent_and_an_outcome() {
     let world = World::with_hold(WORK, Duration::from_millis(50)).await;
     let client = world.client().await;

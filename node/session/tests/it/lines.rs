@@ -133,7 +133,7 @@ impl Machine for Session {
 
     fn close(&mut self, _road: &mut Road) {}
 
-    fn activity(&self) -> Activity {
+    fn activity(&self, _forwarded: u64) -> Activity {
         if self.busy { Activity::Busy } else { Activity::Idle }
     }
 
