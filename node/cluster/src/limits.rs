@@ -47,8 +47,10 @@ pub const PROPOSAL_SIZE_MAX: usize = 1 << 20;
 pub const BATCH_RECORDS_MAX: usize = 256;
 /// Bytes in one audit proposal; one record may exceed it alone.
 pub const BATCH_BYTES_MAX: usize = 128 << 10;
-/// Audit proposals of one node on their way.
+/// Full audit proposals of one node on their way.
 pub const BATCHES_IN_FLIGHT_MAX: usize = 4;
+/// A record that nobody waits for is sent by then: with the next one that somebody does, as a rule.
+pub const UNAWAITED_DELAY: Duration = Duration::from_millis(10);
 /// Queued record bytes of one node above which `Records::backlog_full` tells sessions to stop reading.
 pub const BACKLOG_BYTES_MAX: usize = 64 << 20;
 /// A record batch that was not acknowledged by then is sent again.

@@ -2,8 +2,11 @@
 //!
 //! ```text
 //! submit ─► queue ─► cut a batch (≤ 256 records, ≤ 128 KiB) ─► ordered stream to the audit leader ─► reply ─► recorded
-//!                        at most 4 in flight, never a timer: what gathers while 4 are out is the next batch
 //! ```
+//! A batch costs its commit (two syncs and four messages) whatever is in it, so one is on its way at a time, and what
+//! gathers meanwhile is the next; only full ones overtake, up to a bound. A record nobody waits for goes with the next
+//! that somebody does, or after [`UNAWAITED_DELAY`].
+//!
 //! The state machine takes a node's sequences without gap and once: a batch that comes again is recognised by (node,
 //! boot, first sequence), one that comes too early is refused. So after any doubt everything that is not acknowledged
 //! is sent again, in order, to whoever leads then.
@@ -19,7 +22,9 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::limits::{BACKLOG_BYTES_MAX, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, BATCHES_IN_FLIGHT_MAX, PROPOSE_PAUSE, RECORDS_ATTEMPT};
+use crate::limits::{
+    BACKLOG_BYTES_MAX, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, BATCHES_IN_FLIGHT_MAX, PROPOSE_PAUSE, RECORDS_ATTEMPT, UNAWAITED_DELAY,
+};
 use crate::node::Node;
 use crate::peer_transport::{Channel, Class, PeerError, memory};
 use crate::raft::{self, BatchReply};
@@ -29,8 +34,39 @@ use crate::wire::{self, Batched, Kind, NotLeader, Open};
 struct Queue {
     /// Sequence of the last record submitted; the first is 1.
     last: u64,
+    /// … of the last that somebody waits for.
+    awaited: u64,
     waiting: VecDeque<Vec<u8>>,
+    /// Bytes not acknowledged, and those of them not cut into a batch.
     bytes: usize,
+    waiting_bytes: usize,
+    /// When the first of `waiting` came.
+    since: Option<Instant>,
+}
+
+/// Whether to cut a batch now.
+enum Due {
+    Now,
+    At(Instant),
+    /// When something comes.
+    Never,
+}
+
+impl Queue {
+    fn due(&self, in_flight: usize) -> Due {
+        let Some(since) = self.since else { return Due::Never };
+        let is_full = self.waiting.len() >= BATCH_RECORDS_MAX || self.waiting_bytes >= BATCH_BYTES_MAX;
+        let first = self.last - self.waiting.len() as u64 + 1;
+        if is_full && in_flight < BATCHES_IN_FLIGHT_MAX || in_flight == 0 && self.awaited >= first {
+            Due::Now
+        } else if in_flight == 0 {
+            let at = since + UNAWAITED_DELAY;
+            if at <= Instant::now() { Due::Now } else { Due::At(at) }
+        } else {
+            // The acknowledgement of what is on its way comes first.
+            Due::Never
+        }
+    }
 }
 
 /// Takes records in order and makes sure they are committed in that order.
@@ -55,16 +91,47 @@ impl Records {
     /// Queues a record and returns its sequence on this node and boot, which `encode` was given. Order of calls is order
     /// of sequences. Never blocks; callers stop when [`Self::backlog_full`].
     pub fn submit(&self, encode: &mut dyn FnMut(u64) -> Vec<u8>) -> u64 {
-        let sequence = {
+        let (sequence, _) = self.push(encode, true);
+        self.arrived.notify_one();
+        sequence
+    }
+
+    /// As [`Self::submit`], for a record that nobody waits for: it may lie for [`UNAWAITED_DELAY`].
+    pub fn submit_unawaited(&self, encode: &mut dyn FnMut(u64) -> Vec<u8>) -> u64 {
+        let (sequence, is_news) = self.push(encode, false);
+        if is_news {
+            self.arrived.notify_one();
+        }
+        sequence
+    }
+
+    /// The sequence, and whether the batcher has to look because of it.
+    fn push(&self, encode: &mut dyn FnMut(u64) -> Vec<u8>, awaited: bool) -> (u64, bool) {
+        let mut queue = self.queue.lock();
+        queue.last += 1;
+        if awaited {
+            queue.awaited = queue.last;
+        }
+        let record = encode(queue.last);
+        queue.bytes += record.len();
+        queue.waiting_bytes += record.len();
+        queue.waiting.push_back(record);
+        let is_first = queue.since.is_none();
+        if is_first {
+            queue.since = Some(Instant::now());
+        }
+        (queue.last, is_first || queue.waiting.len() == BATCH_RECORDS_MAX || queue.waiting_bytes >= BATCH_BYTES_MAX)
+    }
+
+    /// From now on somebody waits for everything submitted so far.
+    fn hurry(&self) -> u64 {
+        let last = {
             let mut queue = self.queue.lock();
-            queue.last += 1;
-            let record = encode(queue.last);
-            queue.bytes += record.len();
-            queue.waiting.push_back(record);
+            queue.awaited = queue.last;
             queue.last
         };
         self.arrived.notify_one();
-        sequence
+        last
     }
 
     /// All records up to this sequence are committed by a quorum and applied.
@@ -87,6 +154,10 @@ impl Records {
         self.backlog() > BACKLOG_BYTES_MAX
     }
 
+    fn due(&self, in_flight: usize) -> Due {
+        self.queue.lock().due(in_flight)
+    }
+
     fn cut(&self, node: u64, boot: u64) -> Option<Cut> {
         let mut queue = self.queue.lock();
         let mut count = 0;
@@ -103,6 +174,8 @@ impl Records {
         }
         let first = queue.last - queue.waiting.len() as u64 + 1;
         let records: Vec<Vec<u8>> = queue.waiting.drain(..count).collect();
+        queue.waiting_bytes -= bytes;
+        queue.since = (!queue.waiting.is_empty()).then(Instant::now);
         drop(queue);
         let last = first + count as u64 - 1;
         Some(Cut { last, bytes, payload: raft::record_batch(node, boot, first, records) })
@@ -139,7 +212,7 @@ impl Node {
             // With nothing to say there is no need for a leader either.
             if in_flight.is_empty() {
                 let arrived = self.records.arrived.notified();
-                if self.records.queue.lock().waiting.is_empty() {
+                if matches!(self.records.due(0), Due::Never) {
                     arrived.await;
                 }
             }
@@ -176,9 +249,12 @@ impl Node {
         }
         let mut deadline = Instant::now() + RECORDS_ATTEMPT;
         loop {
-            while in_flight.len() < BATCHES_IN_FLIGHT_MAX
-                && let Some(cut) = self.records.cut(self.home.node.0, self.boot.0)
-            {
+            let due = loop {
+                let due = self.records.due(in_flight.len());
+                if !matches!(due, Due::Now) {
+                    break due;
+                }
+                let Some(cut) = self.records.cut(self.home.node.0, self.boot.0) else { break Due::Never };
                 if in_flight.is_empty() {
                     deadline = Instant::now() + RECORDS_ATTEMPT;
                 }
@@ -187,7 +263,8 @@ impl Node {
                 if let Err(e) = sent {
                     return Break::Lost(e);
                 }
-            }
+            };
+            let due_at = if let Due::At(at) = due { Some(at) } else { None };
             tokio::select! {
                 answer = channel.rx.expect() => match answer.and_then(wire::decode::<wire::BatchResponse>) {
                     Ok(answer) => match self.acknowledged(answer, in_flight) {
@@ -196,7 +273,8 @@ impl Node {
                     },
                     Err(e) => return Break::Lost(e),
                 },
-                () = self.records.arrived.notified(), if in_flight.len() < BATCHES_IN_FLIGHT_MAX => {}
+                () = self.records.arrived.notified() => {}
+                () = sleep_until(due_at.unwrap_or(deadline)), if due_at.is_some() => {}
                 () = sleep_until(deadline), if !in_flight.is_empty() => return Break::Late,
             }
         }
@@ -252,7 +330,7 @@ impl Node {
 
     /// Waits until everything submitted so far is committed; used when draining.
     pub(crate) async fn flush_records(&self, within: Duration) -> bool {
-        let last = self.records.last_sequence();
+        let last = self.records.hurry();
         let mut recorded = self.records.recorded();
         matches!(tokio::time::timeout(within, recorded.wait_for(|r| *r >= last)).await, Ok(Ok(_)))
     }

@@ -94,6 +94,10 @@ impl Authority for ClusterAuthority {
         self.records.submit(encode)
     }
 
+    fn record_unawaited(&self, encode: &mut dyn FnMut(u64) -> Vec<u8>) -> u64 {
+        self.records.submit_unawaited(encode)
+    }
+
     fn recorded(&self) -> watch::Receiver<Recorded> {
         self.recorded.clone()
     }

@@ -38,6 +38,8 @@ pub trait Authority: Send + Sync + 'static {
     /// Queues a record; `encode` gets the sequence it has on this node and boot. Order of calls is order of sequences.
     /// Never blocks: the caller's own backlog is bounded by [`crate::limits`].
     fn record(&self, encode: &mut dyn FnMut(u64) -> Vec<u8>) -> u64;
+    /// As [`Authority::record`], for one that nobody waits for.
+    fn record_unawaited(&self, encode: &mut dyn FnMut(u64) -> Vec<u8>) -> u64;
     /// How far this node's records are committed by a quorum.
     fn recorded(&self) -> watch::Receiver<Recorded>;
 

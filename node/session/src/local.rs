@@ -214,6 +214,10 @@ impl Authority for Local {
         sequence
     }
 
+    fn record_unawaited(&self, encode: &mut dyn FnMut(u64) -> Vec<u8>) -> u64 {
+        self.record(encode)
+    }
+
     fn recorded(&self) -> watch::Receiver<Recorded> {
         self.recorded.subscribe()
     }

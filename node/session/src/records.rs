@@ -93,10 +93,21 @@ pub(crate) async fn committed(authority: &dyn Authority, sequence: u64, within: 
 fn queue(parts: &Parts, control_index: Index, session: Option<SessionId>, event: &Event<'_>) -> u64 {
     let authority = &parts.authority;
     let (node, boot, time) = (authority.node(), authority.boot(), authority.now());
-    let sequence =
-        authority.record(&mut |sequence| record::encode(&Header { node, boot, sequence, control_index, time, session, run: None }, event));
+    let mut encode = |sequence| record::encode(&Header { node, boot, sequence, control_index, time, session, run: None }, event);
+    let sequence = if is_awaited(event) { authority.record(&mut encode) } else { authority.record_unawaited(&mut encode) };
     parts.registry.used_sequence(sequence);
     sequence
+}
+
+/// Does anything wait until this is committed?
+fn is_awaited(event: &Event<'_>) -> bool {
+    match event {
+        Event::Admission(_) => true,
+        Event::Intent(intent) => matches!(intent.verdict, IntentVerdict::Allow | IntentVerdict::AllowByApproval { .. }),
+        // The intent it belongs to comes next.
+        Event::StatementText(_) => false,
+        Event::Outcome(_) | Event::SessionEnd(_) | Event::LateSend(_) | Event::Enforcement(_) => false,
+    }
 }
 
 /// The outcome of a review at the door.
