@@ -6,6 +6,9 @@ use std::process::{Child, Command, Output, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
+/// Its number, which is the same on every Linux.
+pub const SIGKILL: i32 = 9;
+
 /// A server in the background; its output goes to a file. Killed when dropped.
 pub struct Background {
     pub name: String,

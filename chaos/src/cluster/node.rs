@@ -116,6 +116,15 @@ impl Node {
         self.process.as_mut().is_some_and(Background::is_running)
     }
 
+    /// Waits until the node has ended without our doing. `Some` number of the signal that ended it.
+    ///
+    /// # Errors
+    /// When it is not running, or has not ended within [`PATIENCE`].
+    pub fn ended(&mut self) -> Result<Option<i32>> {
+        let status = self.process.as_mut().context("the node is not running")?.ended(PATIENCE)?;
+        Ok(std::os::unix::process::ExitStatusExt::signal(&status))
+    }
+
     /// A signal by name: `STOP`, `CONT`, `TERM`.
     ///
     /// # Errors

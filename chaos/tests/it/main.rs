@@ -2,6 +2,7 @@
 
 mod admin;
 mod clients;
+mod fence;
 mod hold;
 mod records;
 mod revocation;

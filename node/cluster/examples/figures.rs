@@ -38,6 +38,7 @@ async fn start(dir: &Path, port: u16) -> Result<Cluster, Failure> {
         advertise: format!("127.0.0.1:{port}"),
         admin_advertise: format!("127.0.0.1:{}", port ^ 1),
         snapshot_after: limits::SNAPSHOT_AFTER,
+        dead_man: false,
     };
     let cluster = Cluster::start(config, Arc::new(Nothing)).await?;
     cluster.wait_serving(Duration::from_secs(20)).await?;

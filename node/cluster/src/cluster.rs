@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::audit::Audit;
 use crate::checkpoint::Checkpoints;
 use crate::clock::Boottime;
+use crate::dead_man::DeadMan;
 use crate::home::{Home, HomeError};
 use crate::join::JoinToken;
 use crate::lease::Lease;
@@ -51,6 +52,9 @@ pub struct NodeConfig {
     pub admin_advertise: String,
     /// A group takes a snapshot, and drops the log before it, after so many entries; [`limits::SNAPSHOT_AFTER`].
     pub snapshot_after: u64,
+    /// Let the kernel kill this process when it did not say [`Cluster::fenced`] by the end of its lease. Off only where
+    /// several nodes share a process.
+    pub dead_man: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +67,8 @@ pub enum StartError {
     Storage(#[from] StorageError),
     #[error("cannot listen on {listen}: {source}")]
     Listen { listen: SocketAddr, source: std::io::Error },
+    #[error("no timer for the end of leases: {0}")]
+    DeadMan(std::io::Error),
     /// A voter that forgot what it acknowledged must not vote again under its name.
     #[error("{0} is missing: this node's logs are gone; let it join again as a new node, and remove the old one")]
     LogsLost(PathBuf),
@@ -197,7 +203,7 @@ impl Cluster {
             tasks: Tasks::new(),
             book,
             publisher,
-            lease: Lease::new(),
+            lease: Lease::new(if config.dead_man { DeadMan::new().map_err(StartError::DeadMan)? } else { DeadMan::unarmed() }),
             enforcer,
             leaving: AtomicBool::new(false),
             leading: Mutex::default(),
@@ -418,6 +424,11 @@ impl Cluster {
         self.node.tasks.stop().await;
         self.node.transport.close();
         self.control_runtime.stop();
+    }
+
+    /// Every gate of this node was taken after [`Cluster::serving`] had said `false`.
+    pub fn fenced(&self) {
+        self.node.lease.fenced();
     }
 
     /// Waits until this node serves.

@@ -1,8 +1,7 @@
 //! The serving lease of this node (DESIGN §4): a moment of BOOTTIME until which it may decide from its local state.
 //!
 //! Nothing of it survives a restart. It is extended only by [`crate::renewal`], to `s + D` where `s` was read before
-//! the leader was asked. What acts when it ends although nobody looks (dead-man timer, kernel fences) attaches to
-//! [`Lease::extended`].
+//! the leader was asked. Should this process stand still when it ends, [`crate::dead_man`] ends it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 use crate::clock::Boottime;
+use crate::dead_man::DeadMan;
 use crate::limits::{LEASE, LEASE_GUARD};
 
 pub(crate) struct Lease {
@@ -17,11 +17,12 @@ pub(crate) struct Lease {
     end: AtomicU64,
     serving: watch::Sender<bool>,
     changed: Notify,
+    dead_man: DeadMan,
 }
 
 impl Lease {
-    pub(crate) fn new() -> Self {
-        Self { end: AtomicU64::new(0), serving: watch::channel(false).0, changed: Notify::new() }
+    pub(crate) fn new(dead_man: DeadMan) -> Self {
+        Self { end: AtomicU64::new(0), serving: watch::channel(false).0, changed: Notify::new(), dead_man }
     }
 
     /// The last check before bytes leave for a target: two loads and a clock read, no lock.
@@ -44,6 +45,10 @@ impl Lease {
     pub(crate) fn extend(&self, asked: Boottime) {
         let end = asked.plus(LEASE).nanos();
         self.end.fetch_max(end, Ordering::AcqRel);
+        // A renewal that came too late extends nothing, and a timer set to the past would fire.
+        if self.may_forward() {
+            self.dead_man.arm(|| Boottime(Duration::from_nanos(self.end.load(Ordering::Acquire))));
+        }
         self.serving.send_if_modified(|serving| {
             let now = self.may_forward();
             let modified = *serving != now;
@@ -58,6 +63,11 @@ impl Lease {
         self.end.store(0, Ordering::Release);
         self.serving.send_if_modified(|serving| std::mem::replace(serving, false));
         self.changed.notify_waiters();
+    }
+
+    /// Every gate was taken after [`Lease::serving`] had said `false`: nothing leaves any more, and no fence is needed.
+    pub(crate) fn fenced(&self) {
+        self.dead_man.disarm_if(|| !self.may_forward());
     }
 
     /// Follows the lease and tells sessions when it ends.
@@ -93,21 +103,21 @@ mod tests {
 
     #[tokio::test]
     async fn a_lease_counts_from_before_the_question() {
-        let lease = Lease::new();
+        let lease = Lease::new(DeadMan::unarmed());
         assert!(!lease.may_forward() && lease.left().is_none());
         let asked = Boottime::now();
         lease.extend(asked);
         assert!(lease.may_forward() && *lease.serving().borrow());
         assert!(lease.left().expect("running") <= LEASE);
 
-        let stale = Lease::new();
+        let stale = Lease::new(DeadMan::unarmed());
         stale.extend(Boottime(asked.0.saturating_sub(LEASE)));
         assert!(!stale.may_forward() && !*stale.serving().borrow());
     }
 
     #[tokio::test]
     async fn an_older_renewal_never_shortens_it_and_giving_up_ends_it() {
-        let lease = Lease::new();
+        let lease = Lease::new(DeadMan::unarmed());
         let asked = Boottime::now();
         lease.extend(asked);
         lease.extend(Boottime(asked.0.saturating_sub(Duration::from_secs(1))));
@@ -118,7 +128,7 @@ mod tests {
 
     #[tokio::test]
     async fn sessions_hear_of_its_end() {
-        let lease = Lease::new();
+        let lease = Lease::new(DeadMan::unarmed());
         // All but 150 ms of it is gone already.
         lease.extend(Boottime(Boottime::now().0.saturating_sub(LEASE - LEASE_GUARD - Duration::from_millis(150))));
         let mut serving = lease.serving();

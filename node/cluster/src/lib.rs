@@ -15,6 +15,7 @@ pub mod audit;
 pub mod checkpoint;
 mod clock;
 mod cluster;
+mod dead_man;
 pub mod home;
 pub mod join;
 mod lease;

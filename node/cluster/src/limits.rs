@@ -7,6 +7,8 @@ use std::time::Duration;
 pub const LEASE: Duration = Duration::from_secs(2);
 /// `k`: how long after a lease's end the fences may need until nothing leaves the machine any more.
 pub const FENCE_MARGIN: Duration = Duration::from_millis(200);
+/// … of which the kernel has this long to kill a process whose dead-man timer fired (measured: 22 ms).
+pub const KILL_LATENCY: Duration = Duration::from_millis(100);
 /// Stop forwarding this long before the lease ends: covers scheduling delays between check and write.
 pub const LEASE_GUARD: Duration = Duration::from_millis(100);
 /// `ε`: bound on the error of a clock's *rate*, in percent. NTP slews at most 0.05 %.
@@ -51,6 +53,8 @@ pub const BATCH_BYTES_MAX: usize = 128 << 10;
 pub const BATCHES_IN_FLIGHT_MAX: usize = 4;
 /// A record that nobody waits for is sent by then: with the next one that somebody does, as a rule.
 pub const UNAWAITED_DELAY: Duration = Duration::from_millis(10);
+/// How long a batch waits at most for those that came with the last one.
+pub const GATHER_MAX: Duration = Duration::from_millis(2);
 /// Queued record bytes of one node above which `Records::backlog_full` tells sessions to stop reading.
 pub const BACKLOG_BYTES_MAX: usize = 64 << 20;
 /// A record batch that was not acknowledged by then is sent again.
@@ -95,6 +99,7 @@ const _: () = {
     assert!(DRIFT_PERCENT < 50);
     assert!(RENEWAL_INTERVAL.as_micros() * 4 <= LEASE.as_micros());
     assert!(LEASE_GUARD.as_micros() < RENEWAL_INTERVAL.as_micros());
+    assert!(KILL_LATENCY.as_micros() < FENCE_MARGIN.as_micros());
     assert!(RENEWAL_DEADLINE.as_micros() < LEASE.as_micros() / 2);
     assert!(barrier_wait().as_micros() > LEASE.as_micros() + FENCE_MARGIN.as_micros());
     assert!(BATCH_BYTES_MAX < PROPOSAL_SIZE_MAX && PROPOSAL_SIZE_MAX < APPEND_BYTES_MAX && APPEND_BYTES_MAX < FRAME_SIZE_MAX);

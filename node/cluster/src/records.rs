@@ -4,7 +4,8 @@
 //! submit ─► queue ─► cut a batch (≤ 256 records, ≤ 128 KiB) ─► ordered stream to the audit leader ─► reply ─► recorded
 //! ```
 //! A batch costs its commit (two syncs and four messages) whatever is in it, so one is on its way at a time, and what
-//! gathers meanwhile is the next; only full ones overtake, up to a bound. A record nobody waits for goes with the next
+//! gathers meanwhile is the next, and it waits a little for those that the last one let go ([`Pace`]); only full ones
+//! overtake, up to a bound. A record nobody waits for goes with the next
 //! that somebody does, or after [`UNAWAITED_DELAY`].
 //!
 //! The state machine takes a node's sequences without gap and once: a batch that comes again is recognised by (node,
@@ -23,7 +24,8 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::limits::{
-    BACKLOG_BYTES_MAX, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, BATCHES_IN_FLIGHT_MAX, PROPOSE_PAUSE, RECORDS_ATTEMPT, UNAWAITED_DELAY,
+    BACKLOG_BYTES_MAX, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, BATCHES_IN_FLIGHT_MAX, GATHER_MAX, PROPOSE_PAUSE, RECORDS_ATTEMPT,
+    UNAWAITED_DELAY,
 };
 use crate::node::Node;
 use crate::peer_transport::{Channel, Class, PeerError, memory};
@@ -34,17 +36,48 @@ use crate::wire::{self, Batched, Kind, NotLeader, Open};
 struct Queue {
     /// Sequence of the last record submitted; the first is 1.
     last: u64,
-    /// … of the last that somebody waits for.
-    awaited: u64,
-    waiting: VecDeque<Vec<u8>>,
+    waiting: VecDeque<Waiting>,
+    /// How many of `waiting` somebody waits for, and since when the first of them.
+    awaited: usize,
+    awaited_since: Option<Instant>,
+    /// When the first of `waiting` came.
+    since: Option<Instant>,
+    /// All of it is awaited now.
+    hurried: bool,
     /// Bytes not acknowledged, and those of them not cut into a batch.
     bytes: usize,
     waiting_bytes: usize,
-    /// When the first of `waiting` came.
-    since: Option<Instant>,
+    pace: Pace,
+}
+
+struct Waiting {
+    record: Vec<u8>,
+    awaited: bool,
+}
+
+/// Who waits for a commit comes back with the next record soon after it. So as many as the last batch had are waited
+/// for, for as long as that is little beside the commit that they then share.
+#[derive(Default)]
+struct Pace {
+    expected: usize,
+    commit: Duration,
+}
+
+impl Pace {
+    fn committed(&mut self, awaited: usize, took: Duration) {
+        self.expected = awaited;
+        self.commit = if self.commit.is_zero() { took } else { (self.commit * 7 + took) / 8 };
+    }
+
+    fn patience(&self) -> Duration {
+        let half = (self.commit / 2).min(GATHER_MAX);
+        // The runtime's timers know no less than a millisecond.
+        if half < Duration::from_millis(1) { Duration::ZERO } else { half }
+    }
 }
 
 /// Whether to cut a batch now.
+#[derive(Debug, PartialEq, Eq)]
 enum Due {
     Now,
     At(Instant),
@@ -53,19 +86,63 @@ enum Due {
 }
 
 impl Queue {
-    fn due(&self, in_flight: usize) -> Due {
-        let Some(since) = self.since else { return Due::Never };
-        let is_full = self.waiting.len() >= BATCH_RECORDS_MAX || self.waiting_bytes >= BATCH_BYTES_MAX;
-        let first = self.last - self.waiting.len() as u64 + 1;
-        if is_full && in_flight < BATCHES_IN_FLIGHT_MAX || in_flight == 0 && self.awaited >= first {
-            Due::Now
-        } else if in_flight == 0 {
-            let at = since + UNAWAITED_DELAY;
-            if at <= Instant::now() { Due::Now } else { Due::At(at) }
-        } else {
-            // The acknowledgement of what is on its way comes first.
-            Due::Never
+    fn push(&mut self, record: Vec<u8>, awaited: bool, now: Instant) {
+        self.bytes += record.len();
+        self.waiting_bytes += record.len();
+        self.waiting.push_back(Waiting { record, awaited });
+        self.since.get_or_insert(now);
+        if awaited {
+            self.awaited += 1;
+            self.awaited_since.get_or_insert(now);
         }
+    }
+
+    fn due(&self, in_flight: usize, now: Instant) -> Due {
+        let Some(since) = self.since else { return Due::Never };
+        if self.is_full() && in_flight < BATCHES_IN_FLIGHT_MAX {
+            return Due::Now;
+        }
+        if in_flight > 0 {
+            // The acknowledgement of what is on its way comes first.
+            return Due::Never;
+        }
+        let at = match self.awaited_since {
+            _ if self.hurried => now,
+            Some(_) if self.awaited >= self.pace.expected => now,
+            Some(awaited_since) => awaited_since + self.pace.patience(),
+            None => since + UNAWAITED_DELAY,
+        };
+        if at <= now { Due::Now } else { Due::At(at) }
+    }
+
+    fn is_full(&self) -> bool {
+        self.waiting.len() >= BATCH_RECORDS_MAX || self.waiting_bytes >= BATCH_BYTES_MAX
+    }
+
+    /// The next batch: sequence of its first record, its records, and how many of them are awaited.
+    fn cut(&mut self, now: Instant) -> Option<(u64, Vec<Vec<u8>>, usize)> {
+        let mut count = 0;
+        let mut bytes = 0;
+        for Waiting { record, .. } in self.waiting.iter().take(BATCH_RECORDS_MAX) {
+            if count > 0 && bytes + record.len() > BATCH_BYTES_MAX {
+                break;
+            }
+            bytes += record.len();
+            count += 1;
+        }
+        if count == 0 {
+            return None;
+        }
+        let first = self.last - self.waiting.len() as u64 + 1;
+        let cut: Vec<Waiting> = self.waiting.drain(..count).collect();
+        let awaited = cut.iter().filter(|w| w.awaited).count();
+        self.waiting_bytes -= bytes;
+        self.awaited -= awaited;
+        let rest = !self.waiting.is_empty();
+        self.hurried &= rest;
+        self.since = rest.then_some(now);
+        self.awaited_since = (self.awaited > 0).then_some(now);
+        Some((first, cut.into_iter().map(|w| w.record).collect(), awaited))
     }
 }
 
@@ -80,6 +157,8 @@ pub struct Records {
 struct Cut {
     last: u64,
     bytes: usize,
+    awaited: usize,
+    since: Instant,
     payload: Bytes,
 }
 
@@ -109,25 +188,17 @@ impl Records {
     fn push(&self, encode: &mut dyn FnMut(u64) -> Vec<u8>, awaited: bool) -> (u64, bool) {
         let mut queue = self.queue.lock();
         queue.last += 1;
-        if awaited {
-            queue.awaited = queue.last;
-        }
         let record = encode(queue.last);
-        queue.bytes += record.len();
-        queue.waiting_bytes += record.len();
-        queue.waiting.push_back(record);
-        let is_first = queue.since.is_none();
-        if is_first {
-            queue.since = Some(Instant::now());
-        }
-        (queue.last, is_first || queue.waiting.len() == BATCH_RECORDS_MAX || queue.waiting_bytes >= BATCH_BYTES_MAX)
+        let was_quiet = queue.since.is_none();
+        queue.push(record, awaited, Instant::now());
+        (queue.last, was_quiet || queue.is_full())
     }
 
     /// From now on somebody waits for everything submitted so far.
     fn hurry(&self) -> u64 {
         let last = {
             let mut queue = self.queue.lock();
-            queue.awaited = queue.last;
+            queue.hurried = true;
             queue.last
         };
         self.arrived.notify_one();
@@ -155,34 +226,22 @@ impl Records {
     }
 
     fn due(&self, in_flight: usize) -> Due {
-        self.queue.lock().due(in_flight)
+        self.queue.lock().due(in_flight, Instant::now())
     }
 
     fn cut(&self, node: u64, boot: u64) -> Option<Cut> {
-        let mut queue = self.queue.lock();
-        let mut count = 0;
-        let mut bytes = 0;
-        for record in queue.waiting.iter().take(BATCH_RECORDS_MAX) {
-            if count > 0 && bytes + record.len() > BATCH_BYTES_MAX {
-                break;
-            }
-            bytes += record.len();
-            count += 1;
-        }
-        if count == 0 {
-            return None;
-        }
-        let first = queue.last - queue.waiting.len() as u64 + 1;
-        let records: Vec<Vec<u8>> = queue.waiting.drain(..count).collect();
-        queue.waiting_bytes -= bytes;
-        queue.since = (!queue.waiting.is_empty()).then(Instant::now);
-        drop(queue);
-        let last = first + count as u64 - 1;
-        Some(Cut { last, bytes, payload: raft::record_batch(node, boot, first, records) })
+        let since = Instant::now();
+        let (first, records, awaited) = self.queue.lock().cut(since)?;
+        let last = first + records.len() as u64 - 1;
+        let bytes = records.iter().map(Vec::len).sum();
+        Some(Cut { last, bytes, awaited, since, payload: raft::record_batch(node, boot, first, records) })
     }
 
     fn acknowledge(&self, cut: &Cut) {
-        self.queue.lock().bytes -= cut.bytes;
+        let mut queue = self.queue.lock();
+        queue.bytes -= cut.bytes;
+        queue.pace.committed(cut.awaited, cut.since.elapsed());
+        drop(queue);
         self.recorded.send_replace(cut.last);
     }
 }
@@ -338,4 +397,67 @@ impl Node {
 
 async fn send_batch(channel: &mut Channel, cut: &Cut) -> Result<(), PeerError> {
     channel.tx.send(wire::encode(&wire::Batch { payload: cut.payload.clone() })).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COMMIT: Duration = Duration::from_millis(4);
+
+    fn queue(awaited: usize, unawaited: usize, at: Instant) -> Queue {
+        let mut queue = Queue::default();
+        for number in 0..awaited + unawaited {
+            queue.last += 1;
+            queue.push(vec![0; 10], number < awaited, at);
+        }
+        queue
+    }
+
+    #[test]
+    fn a_batch_is_cut_for_who_waits_and_alone() {
+        let now = Instant::now();
+        assert_eq!(Queue::default().due(0, now), Due::Never);
+        assert_eq!(queue(1, 0, now).due(0, now), Due::Now);
+        assert_eq!(queue(1, 0, now).due(1, now), Due::Never, "one is on its way");
+        assert_eq!(queue(0, 3, now).due(0, now), Due::At(now + UNAWAITED_DELAY));
+        assert_eq!(queue(0, 3, now).due(0, now + UNAWAITED_DELAY), Due::Now);
+        let hurried = Queue { hurried: true, ..queue(0, 3, now) };
+        assert_eq!(hurried.due(0, now), Due::Now);
+    }
+
+    #[test]
+    fn full_batches_overtake_up_to_a_bound() {
+        let now = Instant::now();
+        let full = queue(BATCH_RECORDS_MAX, 0, now);
+        assert_eq!(full.due(BATCHES_IN_FLIGHT_MAX - 1, now), Due::Now);
+        assert_eq!(full.due(BATCHES_IN_FLIGHT_MAX, now), Due::Never);
+    }
+
+    #[test]
+    fn who_came_with_the_last_batch_is_waited_for_while_that_costs_little() {
+        let now = Instant::now();
+        let mut few = queue(3, 5, now);
+        few.pace.committed(8, COMMIT);
+        assert_eq!(few.due(0, now), Due::At(now + GATHER_MAX.min(COMMIT / 2)));
+        assert_eq!(few.due(0, now + COMMIT / 2), Due::Now);
+        few.pace.committed(3, COMMIT);
+        assert_eq!(few.due(0, now), Due::Now, "all are here");
+        let mut fast = queue(3, 0, now);
+        fast.pace.committed(8, Duration::from_micros(900));
+        assert_eq!(fast.due(0, now), Due::Now, "a commit is cheaper than waiting");
+    }
+
+    #[test]
+    fn a_cut_takes_records_in_order_up_to_the_bounds() {
+        let now = Instant::now();
+        let mut queue = queue(BATCH_RECORDS_MAX, 2, now);
+        let (first, records, awaited) = queue.cut(now).expect("there is something");
+        assert_eq!((first, records.len(), awaited), (1, BATCH_RECORDS_MAX, BATCH_RECORDS_MAX));
+        assert_eq!(queue.due(0, now), Due::At(now + UNAWAITED_DELAY));
+        let (first, records, awaited) = queue.cut(now).expect("there is more");
+        assert_eq!((first, records.len(), awaited), (BATCH_RECORDS_MAX as u64 + 1, 2, 0));
+        assert!(queue.cut(now).is_none());
+        assert_eq!(queue.waiting_bytes, 0);
+    }
 }

@@ -75,6 +75,10 @@ impl Authority for ClusterAuthority {
         self.cluster.serving()
     }
 
+    fn fenced(&self) {
+        self.cluster.fenced();
+    }
+
     fn confirm(&self) -> BoxFuture<'_, Result<Index, Unavailable>> {
         self.cluster.confirm().map(|confirmed| confirmed.map_err(|e| Unavailable(e.to_string()))).boxed()
     }

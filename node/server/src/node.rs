@@ -94,6 +94,7 @@ async fn serve(config: Config) -> Result<()> {
         advertise: config.cluster.advertise.clone(),
         admin_advertise: config.admin.advertise.clone(),
         snapshot_after: cluster::limits::SNAPSHOT_AFTER,
+        dead_man: true,
     };
     let cluster = Cluster::start(settings, sessions.clone()).await.context("starting the node")?;
     sessions.joined(cluster.clone());

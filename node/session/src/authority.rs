@@ -29,6 +29,9 @@ pub trait Authority: Send + Sync + 'static {
     fn may_forward(&self) -> bool;
     /// Follows the lease: `false` freezes sessions.
     fn serving(&self) -> watch::Receiver<bool>;
+    /// Every gate was taken after [`Authority::serving`] had said `false`. Until this is said a process that stands
+    /// still is killed at the lease's end.
+    fn fenced(&self);
     /// For strict grants: a read index confirmed by a quorum now, applied here.
     fn confirm(&self) -> BoxFuture<'_, Result<Index, Unavailable>>;
 

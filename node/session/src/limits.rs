@@ -45,6 +45,8 @@ pub const MESSAGE_MAX: usize = 512 * 1024;
 /// First and largest size of one read. It grows while reads fill it and shrinks when the session idles.
 pub const READ_CHUNK_MIN: usize = 8 * 1024;
 pub const READ_CHUNK_MAX: usize = 48 * 1024;
+/// The largest buffer an idle session keeps for what it may have to send.
+pub const KEPT_WHEN_IDLE: usize = 512;
 
 /// Operations in flight in one session's pipeline; more stay unread in the socket.
 pub const PIPELINE_MAX: usize = 4_096;

@@ -180,6 +180,8 @@ impl Authority for Local {
         self.serving.subscribe()
     }
 
+    fn fenced(&self) {}
+
     fn confirm(&self) -> BoxFuture<'_, Result<Index, Unavailable>> {
         Box::pin(async {
             if self.may_forward() && self.confirming.load(Ordering::SeqCst) {

@@ -173,7 +173,7 @@ impl Outbox {
     }
 
     fn shrink(&mut self) {
-        if self.bytes.capacity() > crate::limits::READ_CHUNK_MAX {
+        if self.bytes.capacity() > crate::limits::KEPT_WHEN_IDLE {
             self.bytes = BytesMut::new();
         }
     }

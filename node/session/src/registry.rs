@@ -226,6 +226,9 @@ impl Registry {
                     if is_serving != was_serving {
                         was_serving = is_serving;
                         self.all().iter().for_each(|live| if is_serving { live.gate.thaw() } else { live.gate.freeze() });
+                        if !is_serving {
+                            authority.fenced();
+                        }
                     }
                 }
                 _ = tick.tick() => self.expire(authority.as_ref()),

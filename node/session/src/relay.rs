@@ -472,16 +472,18 @@ impl Relay {
     }
 }
 
-/// One read. `Ok(false)` is the end of the stream. `chunk` follows the traffic.
+/// One read. `Ok(false)` is the end of the stream. `chunk` follows the traffic; who has nothing to say holds no buffer.
 fn read(stream: &mut Stream, into: &mut BytesMut, chunk: &mut usize, cx: &mut Context<'_>) -> Poll<std::io::Result<bool>> {
-    if into.is_empty() && into.capacity() > 2 * READ_CHUNK_MAX {
-        *into = BytesMut::new();
-    }
     into.reserve(*chunk);
     let room = into.capacity() - into.len();
     let count = match poll_read_buf(Pin::new(stream), cx, into) {
         Poll::Ready(count) => count?,
-        Poll::Pending => return Poll::Pending,
+        Poll::Pending => {
+            if into.is_empty() {
+                *into = BytesMut::new();
+            }
+            return Poll::Pending;
+        }
     };
     if count == room {
         *chunk = (*chunk * 2).min(READ_CHUNK_MAX);

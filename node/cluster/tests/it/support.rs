@@ -156,6 +156,7 @@ fn config(dir: &std::path::Path, node: u64, address: SocketAddr, snapshot_after:
         advertise: address.to_string(),
         admin_advertise: format!("127.0.0.1:{}", 20_000 + node),
         snapshot_after,
+        dead_man: false,
     }
 }
 
