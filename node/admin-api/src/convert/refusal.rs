@@ -13,7 +13,7 @@ pub(crate) fn in_words(refusal: &Refusal) -> String {
         Refusal::NoGrant => "no grant reaches the target".into(),
         Refusal::ReviewOverdue => "the grant's review is overdue".into(),
         Refusal::GrantExpired => "the grant has expired".into(),
-        Refusal::Locked { lock } => format!("{lock} is in force"),
+        Refusal::Locked { lock, reason } => format!("{lock} is in force: {reason}"),
         Refusal::NotGranted { missing } => format!("not granted: {}", missing.join("; ")),
         Refusal::Revoked { revocation, reason } => format!("the grant was revoked ({revocation}): {reason}"),
         Refusal::Denied { request, reason } => format!("{request} was denied: {reason}"),
