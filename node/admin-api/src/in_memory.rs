@@ -14,6 +14,7 @@ use domain::credential::Sealed;
 use domain::id::{BootId, Index, Name, NodeId, ProposalId, RevocationId};
 use domain::member::{MemberRole, NodeReceipt, Receipt};
 use domain::principal::TokenUse;
+use domain::refusal::Refusal;
 use domain::state::State;
 use domain::time::LogTime;
 use futures_util::FutureExt;
@@ -24,7 +25,7 @@ use proto::admin as pb;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::control::{Classify, Committed, Control, ControlError, Dial, JoinTokenMade, Members, Sessions};
+use crate::control::{Classify, Committed, Control, ControlError, Dial, JoinTokenMade, Members, Needed, Sessions};
 use crate::page::PageKey;
 use crate::service::Parts;
 use log::Logs;
@@ -246,7 +247,12 @@ impl Control for InMemory {
                 sessions: vec![],
                 by_expiry: false,
             };
-            let receipt = Receipt { revocation: RevocationId(done.index.0), nodes: vec![node], made: wall() };
+            // Repeating what holds already is answered with what it was made by.
+            let index = match done.reply {
+                Reply::Done { version } => version,
+                _ => done.index,
+            };
+            let receipt = Receipt { revocation: RevocationId(index.0), nodes: vec![node], made: wall() };
             (done, receipt)
         });
         std::future::ready(done).boxed()
@@ -282,13 +288,15 @@ impl Dial for InMemory {
 }
 
 impl Classify for InMemory {
-    fn accesses(&self, database: &str, statement: &str) -> Result<Vec<domain::operation::Access>, String> {
+    fn needs(&self, database: &str, statement: &str) -> Needed {
         use domain::operation::{Access, Protocol, Resource, Verb};
+        let access = |verb, path: [&str; 3]| vec![Access { protocol: Protocol::Postgres, verb, resource: Resource::new(path) }];
         match statement.strip_prefix("SELECT FROM ") {
-            Some(table) => {
-                Ok(vec![Access { protocol: Protocol::Postgres, verb: Verb::Select, resource: Resource::new([database, "public", table]) }])
-            }
-            None => Err("syntax error".into()),
+            Some(table) => Needed { accesses: access(Verb::Select, [database, "public", table]), impossible: None },
+            None => Needed {
+                accesses: access(Verb::Admin, ["*", "*", "*"]),
+                impossible: Some(Refusal::Unparseable { message: "syntax error".into() }),
+            },
         }
     }
 }

@@ -19,6 +19,10 @@ pub(crate) fn in_words(refusal: &Refusal) -> String {
         Refusal::Denied { request, reason } => format!("{request} was denied: {reason}"),
         Refusal::RequestExpired { request } => format!("{request} has expired"),
         Refusal::Pending { request } | Refusal::PendingInTransaction { request } => format!("{request} waits for a decision"),
-        other => format!("{other:?}"),
+        Refusal::Unparseable { message } => {
+            format!("it cannot be parsed ({message}), so it needs the widest class, and nothing of it is passed on whatever is granted")
+        }
+        Refusal::Pinned { setting } => format!("it changes the setting {setting}, which the gateway pins whatever is granted"),
+        other => other.to_string(),
     }
 }
