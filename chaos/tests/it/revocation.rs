@@ -1,7 +1,7 @@
 //! Revoked means out: on every node, in the middle of what runs.
 
 use anyhow::{Context as _, Result, ensure};
-use chaos::cluster::{Cluster, PATIENCE, Setup, id_in, with};
+use chaos::cluster::{Cluster, PATIENCE, Setup, id_in, number, with};
 use chaos::process::Background;
 use chaos::wait;
 use serde_json::Value;
@@ -20,6 +20,11 @@ fn revocation_locks_and_expiry_end_live_sessions_on_all_nodes() {
         }
         ended(cluster, running, "job ended", id_in(&receipt, "revocation-"))?;
         on_record(cluster, &receipt)?;
+        let revocation = id_in(&receipt, "revocation-").context("a revocation")?;
+        wait::until("the receipt to tell that all was cancelled", PATIENCE, || {
+            let filed = cluster.cli(&["lock", "receipt", &revocation])?.ok()?;
+            Ok((filed.matches("what it ran was cancelled").count() == 3).then_some(()))
+        })?;
         let refused = cluster.sql(&cluster.url(1, "bot", &token), "select 1")?.fails(2)?;
         ensure!(refused.contains("FATAL"), "{refused}");
 
@@ -94,7 +99,7 @@ fn on_record(cluster: &Cluster, receipt: &str) -> Result<()> {
         let of_it: Vec<&Value> = records.iter().map(|r| &r["fields"]).filter(|f| f["revocation"] == revocation.as_str()).collect();
         let named = |node: u64| {
             let session = format!("session-{node}-");
-            of_it.iter().any(|f| f["node"] == node.to_string() && f["ended"].as_str().is_some_and(|ended| ended.starts_with(&session)))
+            of_it.iter().any(|f| number(&f["node"]) == node && f["ended"].as_str().is_some_and(|ended| ended.starts_with(&session)))
         };
         Ok((1..=3).all(named).then_some(()))
     })
@@ -104,7 +109,7 @@ fn on_record(cluster: &Cluster, receipt: &str) -> Result<()> {
 fn listed(cluster: &Cluster) -> Result<()> {
     let list = cluster.json(&["session", "list"])?;
     let sessions = list["sessions"].as_array().with_context(|| list.to_string())?;
-    let there = sessions.iter().filter(|s| s["database"] == "app" && chaos::cluster::number(&s["operations"]) > 0).count();
+    let there = sessions.iter().filter(|s| s["database"] == "app" && number(&s["operations"]) > 0).count();
     ensure!(there >= 3, "{list}");
     Ok(())
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use domain::command::{Actor, Command, Proposal, Reply, apply};
 use domain::credential::Sealed;
 use domain::id::{BootId, Index, Name, NodeId, ProposalId, RevocationId};
-use domain::member::{MemberRole, NodeReceipt, Receipt};
+use domain::member::{Cancelled, MemberRole, NodeReceipt, Receipt, SessionReceipt};
 use domain::principal::TokenUse;
 use domain::refusal::Refusal;
 use domain::state::State;
@@ -50,6 +50,8 @@ struct Inner {
     serving: bool,
     faults: VecDeque<Fault>,
     sessions: Vec<pb::Session>,
+    /// What the next narrowing command ends.
+    ended: Vec<SessionReceipt>,
     steps: u64,
 }
 
@@ -86,6 +88,7 @@ impl InMemory {
             serving: true,
             faults: VecDeque::new(),
             sessions: Vec::new(),
+            ended: Vec::new(),
             steps: 0,
         };
         let cluster = InMemory { inner: Mutex::new(inner), node_key };
@@ -141,6 +144,11 @@ impl InMemory {
 
     pub fn set_sessions(&self, sessions: Vec<pb::Session>) {
         self.lock().sessions = sessions;
+    }
+
+    /// The next narrowing command ends these; what they ran is cancelled once it is acknowledged.
+    pub fn set_ended(&self, sessions: Vec<SessionReceipt>) {
+        self.lock().ended = sessions;
     }
 
     pub fn current(&self) -> State {
@@ -244,7 +252,7 @@ impl Control for InMemory {
                 boot: BootId(0xb007),
                 enforced: done.index,
                 last_sequence: 0,
-                sessions: vec![],
+                sessions: std::mem::take(&mut self.lock().ended),
                 by_expiry: false,
             };
             // Repeating what holds already is answered with what it was made by.
@@ -253,6 +261,15 @@ impl Control for InMemory {
                 _ => done.index,
             };
             let receipt = Receipt { revocation: RevocationId(index.0), nodes: vec![node], made: wall() };
+            // Filed when all is known, as a cluster does a moment later.
+            let settled = |node: &NodeReceipt| NodeReceipt {
+                sessions: node.sessions.iter().map(|s| SessionReceipt { upstream: Cancelled::Cancelled, ..s.clone() }).collect(),
+                ..node.clone()
+            };
+            let nodes: Vec<NodeReceipt> = receipt.nodes.iter().map(settled).collect();
+            if nodes != receipt.nodes {
+                self.step(None, Actor::Node(NodeId(1)), Command::FileReceipt { revocation: receipt.revocation, nodes });
+            }
             (done, receipt)
         });
         std::future::ready(done).boxed()

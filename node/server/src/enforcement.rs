@@ -5,10 +5,12 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use cluster::{Cluster, EnforceReport, Enforcer};
 use domain::id::{Index, NodeId};
+use domain::member::Cancelled;
 use domain::state::State;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 use proto::admin as pb;
+use session::limits::CANCEL_DEADLINE;
 use session::protocol::{Activity, CancelKey};
 use session::registry::{Registry, SessionSummary};
 use session::stage::Parts;
@@ -18,6 +20,9 @@ use crate::time::timestamp;
 
 /// How long the other nodes may take to list their sessions.
 const LIST_WITHIN: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// How long a session may take to cancel what it runs: what [`CANCEL_DEADLINE`] gives it, and some for a busy machine.
+const SETTLE_WITHIN: std::time::Duration = CANCEL_DEADLINE.saturating_add(std::time::Duration::from_secs(1));
 
 pub(crate) struct Sessions {
     pub(crate) registry: Arc<Registry>,
@@ -84,7 +89,10 @@ impl Enforcer for Sessions {
                 session::records::enforcement(parts, &report);
             }
             // As known now: cancelling at a target goes on and never delays what is enforced.
-            EnforceReport { sessions: report.receipts(), last_sequence: report.last_sequence }
+            let (sessions, last_sequence) = (report.receipts(), report.last_sequence);
+            let is_settling = sessions.iter().any(|s| s.upstream == Cancelled::Pending);
+            let settled = is_settling.then(|| async move { report.settled(SETTLE_WITHIN).await }.boxed());
+            EnforceReport { sessions, last_sequence, settled }
         }
         .boxed()
     }

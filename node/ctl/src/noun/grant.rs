@@ -136,7 +136,8 @@ impl GrantCommand {
             }
             GrantCommand::Revoke(args) => {
                 let request = pb::RevokeGrantRequest { id: args.id.clone(), reason: args.reason, ..Default::default() };
-                let done = rpc!(client.change, grants_client::GrantsClient, revoke_grant, request)?;
+                let mut done = rpc!(client.change, grants_client::GrantsClient, revoke_grant, request)?;
+                receipt::look_again(client, &mut done.receipt).await;
                 out.show(&done, |done| revoked(&args.id, done))
             }
             GrantCommand::Confirm(args) => {

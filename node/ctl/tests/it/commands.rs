@@ -2,7 +2,8 @@
 
 use admin_api::in_memory::Fault;
 use domain::command::{Command, Reply};
-use domain::id::{Digest, Index};
+use domain::id::{BootId, Digest, Index, NodeId, SessionId};
+use domain::member::{Cancelled, SessionReceipt};
 use domain::request::Ask;
 
 use crate::world::{World, steady, typed};
@@ -107,6 +108,17 @@ async fn a_grant_is_made_listed_and_revoked_with_its_receipt() {
     world.line("grant create --principal bot --target orders --name sync-orders -p 'postgres:select on app.public.*'").await.ok();
     let said = world.line("grant revoke sync-orders").await.ok();
     assert!(said.starts_with("revoked grant-") && !said.contains(&grant.id), "{said}");
+}
+
+#[tokio::test]
+async fn a_receipt_tells_what_became_known_after_the_acknowledgement() {
+    let world = World::new().await;
+    furnish(&world).await;
+    let session = SessionId { node: NodeId(1), boot: BootId(7), number: 3 };
+    let (principal, target) = ("bot".parse().expect("a name"), "orders".parse().expect("a name"));
+    world.running.cluster.set_ended(vec![SessionReceipt { session, principal, target, upstream: Cancelled::Pending }]);
+    let said = world.line("lock create --principal bot --reason 'it loops'").await.ok();
+    assert!(said.ends_with(&format!("    {session} of bot at orders: what it ran was cancelled\n")), "{said}");
 }
 
 #[tokio::test]
