@@ -1,15 +1,17 @@
 //! Revoked means out: on every node, in the middle of what runs.
 
 use anyhow::{Context as _, Result, ensure};
-use chaos::cluster::{Cluster, PATIENCE, Setup, id_in, with};
+use chaos::cluster::{Cluster, PATIENCE, Setup, id_in, number, with};
 use chaos::process::Background;
 use chaos::wait;
+use serde_json::Value;
 
 #[test]
 fn revocation_locks_and_expiry_end_live_sessions_on_all_nodes() {
     with(Setup::default(), |cluster| {
         let token = cluster.token("bot")?;
         let running = sleepers(cluster, "bot", &token)?;
+        listed(cluster)?;
         let grants = cluster.json(&["grant", "list", "--principal", "bot"])?;
         let grant = grants["grants"][0]["id"].as_str().context("bot has a grant")?.to_owned();
         let receipt = cluster.cli(&["grant", "revoke", &grant, "--reason", "job ended"])?.ok()?;
@@ -17,6 +19,12 @@ fn revocation_locks_and_expiry_end_live_sessions_on_all_nodes() {
             ensure!(receipt.contains(&format!("node {node}: enforced")), "{receipt}");
         }
         ended(cluster, running, "job ended", id_in(&receipt, "revocation-"))?;
+        on_record(cluster, &receipt)?;
+        let revocation = id_in(&receipt, "revocation-").context("a revocation")?;
+        wait::until("the receipt to tell that all was cancelled", PATIENCE, || {
+            let filed = cluster.cli(&["lock", "receipt", &revocation])?.ok()?;
+            Ok((filed.matches("what it ran was cancelled").count() == 3).then_some(()))
+        })?;
         let refused = cluster.sql(&cluster.url(1, "bot", &token), "select 1")?.fails(2)?;
         ensure!(refused.contains("FATAL"), "{refused}");
 
@@ -24,9 +32,10 @@ fn revocation_locks_and_expiry_end_live_sessions_on_all_nodes() {
         let builder = cluster.token("builder")?;
         let running = sleepers(cluster, "builder", &builder)?;
         let locked = cluster.cli(&["lock", "create", "--target", "orders", "--reason", "incident 7"])?.ok()?;
-        ended(cluster, running, "locked", id_in(&locked, "revocation-"))?;
-        ensure!(cluster.sql(&cluster.url(2, "builder", &builder), "select 1")?.code == 2);
         let lock = id_in(&locked, "lock-").with_context(|| locked.clone())?;
+        ended(cluster, running, &format!("locked: incident 7 ({lock})"), id_in(&locked, "revocation-"))?;
+        on_record(cluster, &locked)?;
+        ensure!(cluster.sql(&cluster.url(2, "builder", &builder), "select 1")?.code == 2);
         cluster.cli(&["lock", "delete", &lock])?.ok()?;
         cluster.settled()?;
         ensure!(cluster.sql(&cluster.url(2, "builder", &builder), "select 1")?.ok()?.trim() == "1");
@@ -79,6 +88,30 @@ fn asleep(cluster: &Cluster) -> Result<String> {
         "postgres",
         "select count(*) from pg_stat_activity where usename = 'assize_gateway' and state = 'active' and query like '%pg_sleep%'",
     )
+}
+
+/// Each of the three nodes put on record that it enforced what this receipt is of, naming the session it ended.
+fn on_record(cluster: &Cluster, receipt: &str) -> Result<()> {
+    let revocation = id_in(receipt, "revocation-").with_context(|| receipt.to_owned())?;
+    wait::until("the records of its enforcement", PATIENCE, || {
+        let lines = cluster.cli(&["audit", "query", "--kind", "enforcement", "-o", "json"])?.ok()?;
+        let records = lines.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
+        let of_it: Vec<&Value> = records.iter().map(|r| &r["fields"]).filter(|f| f["revocation"] == revocation.as_str()).collect();
+        let named = |node: u64| {
+            let session = format!("session-{node}-");
+            of_it.iter().any(|f| number(&f["node"]) == node && f["ended"].as_str().is_some_and(|ended| ended.starts_with(&session)))
+        };
+        Ok((1..=3).all(named).then_some(()))
+    })
+}
+
+/// What an operator sees of them: each in its database, with an operation to its name.
+fn listed(cluster: &Cluster) -> Result<()> {
+    let list = cluster.json(&["session", "list"])?;
+    let sessions = list["sessions"].as_array().with_context(|| list.to_string())?;
+    let there = sessions.iter().filter(|s| s["database"] == "app" && number(&s["operations"]) > 0).count();
+    ensure!(there >= 3, "{list}");
+    Ok(())
 }
 
 /// Every client was told why, and PostgreSQL runs nothing of theirs any more.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use data_encoding::BASE32_NOPAD;
 use domain::command::{Actor, Command, Reply, authorize};
-use domain::id::{Name, ProposalId};
+use domain::id::{Index, Name, ProposalId};
 use domain::state::State;
 use domain::time::LogTime;
 use proto::admin as pb;
@@ -24,6 +24,8 @@ pub(crate) struct Call {
 /// A command that was applied, with the state that has it.
 pub(crate) struct Applied {
     pub(crate) reply: Reply,
+    /// Where it stands in the log.
+    pub(crate) index: Index,
     pub(crate) state: Arc<State>,
     /// There if the command may have taken something away.
     pub(crate) receipt: Option<pb::Receipt>,
@@ -114,7 +116,7 @@ impl Call {
             return Err(failure::rejected(noun, rejection));
         }
         let state = self.control.wait_for(done.index).await.map_err(|e| failure::control(&e))?;
-        Ok(Applied { reply: done.reply, state, receipt: receipt.as_ref().map(convert::receipt::to_wire) })
+        Ok(Applied { reply: done.reply, index: done.index, state, receipt: receipt.as_ref().map(convert::receipt::to_wire) })
     }
 
     /// The proposal's id: the caller's request id bound to caller and method, so that nobody can claim, or be answered

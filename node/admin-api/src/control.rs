@@ -79,9 +79,16 @@ pub trait Dial: Send + Sync + 'static {
 
 /// What a statement needs, as the gateway would classify it.
 pub trait Classify: Send + Sync + 'static {
-    /// # Errors
-    /// Why it cannot be parsed.
-    fn accesses(&self, database: &str, statement: &str) -> Result<Vec<domain::operation::Access>, String>;
+    fn needs(&self, database: &str, statement: &str) -> Needed;
+}
+
+/// What a statement needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Needed {
+    /// Of the widest class for one that cannot be parsed.
+    pub accesses: Vec<domain::operation::Access>,
+    /// Why no grant can allow it: it cannot be parsed, or changes what the gateway pins.
+    pub impossible: Option<domain::refusal::Refusal>,
 }
 
 /// One leaf of a log, as it is hashed.

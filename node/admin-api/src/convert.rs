@@ -4,6 +4,7 @@
 pub(crate) mod escape;
 pub(crate) mod fields;
 
+pub(crate) mod command;
 pub(crate) mod credential;
 pub(crate) mod grant;
 pub(crate) mod job;

@@ -12,8 +12,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use domain::command::{Actor, Command, Proposal, Reply, apply};
 use domain::credential::Sealed;
 use domain::id::{BootId, Index, Name, NodeId, ProposalId, RevocationId};
-use domain::member::{MemberRole, NodeReceipt, Receipt};
+use domain::member::{Cancelled, MemberRole, NodeReceipt, Receipt, SessionReceipt};
 use domain::principal::TokenUse;
+use domain::refusal::Refusal;
 use domain::state::State;
 use domain::time::LogTime;
 use futures_util::FutureExt;
@@ -24,7 +25,7 @@ use proto::admin as pb;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::control::{Classify, Committed, Control, ControlError, Dial, JoinTokenMade, Members, Sessions};
+use crate::control::{Classify, Committed, Control, ControlError, Dial, JoinTokenMade, Members, Needed, Sessions};
 use crate::page::PageKey;
 use crate::service::Parts;
 use log::Logs;
@@ -49,6 +50,8 @@ struct Inner {
     serving: bool,
     faults: VecDeque<Fault>,
     sessions: Vec<pb::Session>,
+    /// What the next narrowing command ends.
+    ended: Vec<SessionReceipt>,
     steps: u64,
 }
 
@@ -85,6 +88,7 @@ impl InMemory {
             serving: true,
             faults: VecDeque::new(),
             sessions: Vec::new(),
+            ended: Vec::new(),
             steps: 0,
         };
         let cluster = InMemory { inner: Mutex::new(inner), node_key };
@@ -140,6 +144,11 @@ impl InMemory {
 
     pub fn set_sessions(&self, sessions: Vec<pb::Session>) {
         self.lock().sessions = sessions;
+    }
+
+    /// The next narrowing command ends these; what they ran is cancelled once it is acknowledged.
+    pub fn set_ended(&self, sessions: Vec<SessionReceipt>) {
+        self.lock().ended = sessions;
     }
 
     pub fn current(&self) -> State {
@@ -243,10 +252,24 @@ impl Control for InMemory {
                 boot: BootId(0xb007),
                 enforced: done.index,
                 last_sequence: 0,
-                sessions: vec![],
+                sessions: std::mem::take(&mut self.lock().ended),
                 by_expiry: false,
             };
-            let receipt = Receipt { revocation: RevocationId(done.index.0), nodes: vec![node], made: wall() };
+            // Repeating what holds already is answered with what it was made by.
+            let index = match done.reply {
+                Reply::Done { version } => version,
+                _ => done.index,
+            };
+            let receipt = Receipt { revocation: RevocationId(index.0), nodes: vec![node], made: wall() };
+            // Filed when all is known, as a cluster does a moment later.
+            let settled = |node: &NodeReceipt| NodeReceipt {
+                sessions: node.sessions.iter().map(|s| SessionReceipt { upstream: Cancelled::Cancelled, ..s.clone() }).collect(),
+                ..node.clone()
+            };
+            let nodes: Vec<NodeReceipt> = receipt.nodes.iter().map(settled).collect();
+            if nodes != receipt.nodes {
+                self.step(None, Actor::Node(NodeId(1)), Command::FileReceipt { revocation: receipt.revocation, nodes });
+            }
             (done, receipt)
         });
         std::future::ready(done).boxed()
@@ -282,13 +305,15 @@ impl Dial for InMemory {
 }
 
 impl Classify for InMemory {
-    fn accesses(&self, database: &str, statement: &str) -> Result<Vec<domain::operation::Access>, String> {
+    fn needs(&self, database: &str, statement: &str) -> Needed {
         use domain::operation::{Access, Protocol, Resource, Verb};
+        let access = |verb, path: [&str; 3]| vec![Access { protocol: Protocol::Postgres, verb, resource: Resource::new(path) }];
         match statement.strip_prefix("SELECT FROM ") {
-            Some(table) => {
-                Ok(vec![Access { protocol: Protocol::Postgres, verb: Verb::Select, resource: Resource::new([database, "public", table]) }])
-            }
-            None => Err("syntax error".into()),
+            Some(table) => Needed { accesses: access(Verb::Select, [database, "public", table]), impossible: None },
+            None => Needed {
+                accesses: access(Verb::Admin, ["*", "*", "*"]),
+                impossible: Some(Refusal::Unparseable { message: "syntax error".into() }),
+            },
         }
     }
 }

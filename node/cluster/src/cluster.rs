@@ -261,6 +261,11 @@ impl Cluster {
         self.node.lease.may_forward()
     }
 
+    /// How long ago [`Cluster::may_forward`] turned false; zero while it is true.
+    pub fn late_by(&self) -> Duration {
+        self.node.lease.late_by()
+    }
+
     /// Follows the lease.
     pub fn serving(&self) -> watch::Receiver<bool> {
         self.node.lease.serving()

@@ -15,6 +15,8 @@ use crate::limits::{LEASE, LEASE_GUARD};
 pub(crate) struct Lease {
     /// End of the lease, nanoseconds of BOOTTIME; 0 without one.
     end: AtomicU64,
+    /// Last moment of forwarding, of this lease or the last one: what was sent late is measured by it.
+    until: AtomicU64,
     serving: watch::Sender<bool>,
     changed: Notify,
     dead_man: DeadMan,
@@ -22,13 +24,18 @@ pub(crate) struct Lease {
 
 impl Lease {
     pub(crate) fn new(dead_man: DeadMan) -> Self {
-        Self { end: AtomicU64::new(0), serving: watch::channel(false).0, changed: Notify::new(), dead_man }
+        Self { end: AtomicU64::new(0), until: AtomicU64::new(0), serving: watch::channel(false).0, changed: Notify::new(), dead_man }
     }
 
     /// The last check before bytes leave for a target: two loads and a clock read, no lock.
     pub(crate) fn may_forward(&self) -> bool {
         let guard = LEASE_GUARD.as_nanos() as u64;
         Boottime::now().nanos() + guard < self.end.load(Ordering::Acquire)
+    }
+
+    /// How long ago the right to forward ended; zero while it lasts.
+    pub(crate) fn late_by(&self) -> Duration {
+        Duration::from_nanos(Boottime::now().nanos().saturating_sub(self.until.load(Ordering::Acquire)))
     }
 
     pub(crate) fn serving(&self) -> watch::Receiver<bool> {
@@ -44,6 +51,7 @@ impl Lease {
     /// A renewal asked for at `asked` was confirmed and what it needs is enforced.
     pub(crate) fn extend(&self, asked: Boottime) {
         let end = asked.plus(LEASE).nanos();
+        self.until.fetch_max(end.saturating_sub(LEASE_GUARD.as_nanos() as u64), Ordering::AcqRel);
         self.end.fetch_max(end, Ordering::AcqRel);
         // A renewal that came too late extends nothing, and a timer set to the past would fire.
         if self.may_forward() {
@@ -60,6 +68,7 @@ impl Lease {
 
     /// Gives the lease up at once: draining, shutdown, or this node left the serving set.
     pub(crate) fn give_up(&self) {
+        self.until.fetch_min(Boottime::now().nanos(), Ordering::AcqRel);
         self.end.store(0, Ordering::Release);
         self.serving.send_if_modified(|serving| std::mem::replace(serving, false));
         self.changed.notify_waiters();
@@ -124,6 +133,19 @@ mod tests {
         assert!(lease.left().expect("running") > LEASE - Duration::from_millis(500));
         lease.give_up();
         assert!(!lease.may_forward() && !*lease.serving().borrow());
+    }
+
+    #[test]
+    fn how_late_a_write_is_counts_from_the_last_moment_of_forwarding() {
+        let over = Duration::from_millis(40);
+        let lease = Lease::new(DeadMan::unarmed());
+        lease.extend(Boottime(Boottime::now().0.saturating_sub(LEASE - LEASE_GUARD + over)));
+        assert!(!lease.may_forward() && lease.late_by() >= over && lease.late_by() < over + Duration::from_secs(5));
+        lease.extend(Boottime::now());
+        assert_eq!(lease.late_by(), Duration::ZERO);
+        lease.give_up();
+        std::thread::sleep(Duration::from_millis(2));
+        assert!(lease.late_by() >= Duration::from_millis(2) && lease.late_by() < Duration::from_secs(5));
     }
 
     #[tokio::test]

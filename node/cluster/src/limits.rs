@@ -40,6 +40,10 @@ pub const PROPOSE_PAUSE: Duration = Duration::from_millis(25);
 pub const CONFIRM_DEADLINE: Duration = Duration::from_secs(3);
 /// An answer to an AwaitEnforced question is due by then; the asker asks again.
 pub const AWAIT_ENFORCED_DEADLINE: Duration = Duration::from_secs(1);
+/// What sessions had running at targets is cancelled by then, or will not be known: a receipt is completed no later.
+pub const SETTLE_DEADLINE: Duration = Duration::from_secs(4);
+/// Between two looks whether more is known of a receipt's sessions.
+pub const SETTLE_POLL: Duration = Duration::from_millis(20);
 /// Receipts of narrowing commands kept for whoever asks late.
 pub const RECEIPTS_KEPT: usize = 1024;
 /// The largest proposal for the control log, in bytes.

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use domain::id::{BootId, Index, NodeId};
 use domain::member::{NodeReceipt, Serving, SessionReceipt};
 use domain::state::State;
+use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
@@ -31,18 +33,22 @@ pub trait Enforcer: Send + Sync + 'static {
 }
 
 /// What one enforcement did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Default)]
 pub struct EnforceReport {
     pub sessions: Vec<SessionReceipt>,
     /// The last record sequence this node used before it enforced.
     pub last_sequence: u64,
+    /// Where work at targets is still being cancelled: ends with the sessions' receipts when that is known of all, or
+    /// is not waited for any longer. Nothing waits for it; receipts asked for later say it.
+    pub settled: Option<BoxFuture<'static, Vec<SessionReceipt>>>,
 }
 
 /// One enforcement: it covers every narrowing command in `(after, through]`.
 struct Round {
     after: Index,
     through: Index,
-    report: EnforceReport,
+    sessions: Vec<SessionReceipt>,
+    last_sequence: u64,
 }
 
 pub(crate) struct Publisher {
@@ -161,15 +167,17 @@ impl Publisher {
     /// Enforces what is applied, for ever.
     pub(crate) async fn enforce(&self, enforcer: Arc<dyn Enforcer>) {
         let mut applied = self.applied.subscribe();
+        let mut settling = FuturesUnordered::new();
         loop {
             // In this order: the state is at least what the index says.
             let (through, after) = (*self.applied.borrow(), *self.enforced.borrow());
             let state = self.state();
             let narrowing = *self.narrowed.borrow() > after;
             if narrowing {
-                let report = enforcer.enforce(state, through).await;
+                let EnforceReport { sessions, last_sequence, settled } = enforcer.enforce(state, through).await;
+                settling.extend(settled.map(|settled| async move { (through, settled.await) }));
                 let mut rounds = self.rounds.lock();
-                rounds.push_back(Round { after, through, report });
+                rounds.push_back(Round { after, through, sessions, last_sequence });
                 if rounds.len() > RECEIPTS_KEPT {
                     rounds.pop_front();
                 }
@@ -182,9 +190,20 @@ impl Publisher {
             if narrowing {
                 self.enforced_narrowing.notify_one();
             }
-            if applied.wait_for(|a| *a > through).await.is_err() {
-                return;
+            tokio::select! {
+                biased;
+                moved = applied.wait_for(|a| *a > through) => if moved.is_err() {
+                    return;
+                },
+                Some((through, sessions)) = settling.next() => self.settle(through, sessions),
             }
+        }
+    }
+
+    /// More is known of the sessions that were ended when `through` was enforced.
+    fn settle(&self, through: Index, sessions: Vec<SessionReceipt>) {
+        if let Some(round) = self.rounds.lock().iter_mut().find(|r| r.through == through) {
+            round.sessions = sessions;
         }
     }
 
@@ -195,14 +214,13 @@ impl Publisher {
             return None;
         }
         let rounds = self.rounds.lock();
-        let report = rounds.iter().find(|r| r.after < index && index <= r.through).map(|r| r.report.clone());
-        let report = report.unwrap_or_default();
+        let round = rounds.iter().find(|r| r.after < index && index <= r.through);
         Some(NodeReceipt {
             node: self.node,
             boot: self.boot,
             enforced,
-            last_sequence: report.last_sequence,
-            sessions: report.sessions,
+            last_sequence: round.map(|r| r.last_sequence).unwrap_or_default(),
+            sessions: round.map(|r| r.sessions.clone()).unwrap_or_default(),
             by_expiry: false,
         })
     }

@@ -8,10 +8,10 @@ use domain::command::{Actor, Command, Reply};
 use domain::id::{BootId, Index, NodeId, ProposalId, RevocationId};
 use domain::member::{Cancelled, NodeReceipt, Receipt, SessionReceipt};
 use futures_util::future::join_all;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::clock::Boottime;
-use crate::limits::{AWAIT_ENFORCED_DEADLINE, PROPOSE_DEADLINE};
+use crate::limits::{AWAIT_ENFORCED_DEADLINE, PROPOSE_DEADLINE, SETTLE_DEADLINE, SETTLE_POLL};
 use crate::node::Node;
 use crate::peer_client::ask;
 use crate::peer_transport::Class;
@@ -139,22 +139,53 @@ impl Node {
         });
     }
 
-    /// Puts the receipt on record, in the background: the acknowledgement does not wait for a second commit.
+    /// Puts the receipt on record, in the background: the acknowledgement does not wait for a second commit. Once more
+    /// when it is known what became of work that was still being cancelled.
     fn file(self: &Arc<Self>, receipt: &Receipt) {
         let this = self.clone();
         let (revocation, nodes) = (receipt.revocation, receipt.nodes.clone());
         self.tasks.once(&self.runtimes.control, async move {
-            let id = this.own_proposal_id("receipt");
-            for _ in 0..10 {
-                let command = Command::FileReceipt { revocation, nodes: nodes.clone() };
-                match this.propose(id.clone(), Actor::Node(this.home.node), command).await {
-                    Ok(_) => return,
-                    Err(e) => tracing::debug!(error = %e, %revocation, "filing a receipt again"),
-                }
+            this.file_now(revocation, nodes.clone()).await;
+            if let Some(settled) = this.settled(Index(revocation.0), nodes).await {
+                this.file_now(revocation, settled).await;
             }
-            tracing::error!(%revocation, "a receipt could not be filed");
         });
     }
+
+    async fn file_now(self: &Arc<Self>, revocation: RevocationId, nodes: Vec<NodeReceipt>) {
+        let id = self.own_proposal_id("receipt");
+        for _ in 0..10 {
+            let command = Command::FileReceipt { revocation, nodes: nodes.clone() };
+            match self.propose(id.clone(), Actor::Node(self.home.node), command).await {
+                Ok(_) => return,
+                Err(e) => tracing::debug!(error = %e, %revocation, "filing a receipt again"),
+            }
+        }
+        tracing::error!(%revocation, "a receipt could not be filed");
+    }
+
+    /// What the nodes say when no session's work is being cancelled any more, or after [`SETTLE_DEADLINE`]; `None` if
+    /// they said it at once.
+    async fn settled(&self, index: Index, mut nodes: Vec<NodeReceipt>) -> Option<Vec<NodeReceipt>> {
+        let deadline = Instant::now() + SETTLE_DEADLINE;
+        let mut changed = false;
+        while nodes.iter().any(is_settling) && Instant::now() < deadline {
+            sleep(SETTLE_POLL).await;
+            for known in nodes.iter_mut().filter(|n| is_settling(n)) {
+                // A node that was started anew knows nothing of it.
+                let newer = self.ask_enforced(known.node, known.node, index).await.filter(|r| r.boot == known.boot);
+                if let Some(newer) = newer.filter(|r| r.sessions != known.sessions) {
+                    known.sessions = newer.sessions;
+                    changed = true;
+                }
+            }
+        }
+        changed.then_some(nodes)
+    }
+}
+
+fn is_settling(node: &NodeReceipt) -> bool {
+    node.sessions.iter().any(|s| s.upstream == Cancelled::Pending)
 }
 
 fn to_wire(receipt: NodeReceipt) -> wire::NodeReceipt {

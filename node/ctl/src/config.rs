@@ -35,7 +35,19 @@ pub(crate) struct Connection {
 }
 
 pub(crate) fn resolve(options: &Options) -> Result<Connection, Failure> {
-    let stored = load()?;
+    resolve_with(options, path().as_deref())
+}
+
+/// As [`resolve`], with the file `login` wrote at `path`. It is read only if something it holds was not typed: one that
+/// cannot be read stops nobody who does not need it.
+fn resolve_with(options: &Options, path: Option<&Path>) -> Result<Connection, Failure> {
+    // A certificate or token that was typed replaces whatever was stored.
+    let typed = options.token.is_some() || options.cert.is_some();
+    let is_complete = options.addr.is_some() && options.ca.is_some() && typed;
+    let stored = match path {
+        Some(path) if !is_complete => load(path)?,
+        Some(_) | None => Stored::default(),
+    };
     let addr = options
         .addr
         .clone()
@@ -48,8 +60,6 @@ pub(crate) fn resolve(options: &Options) -> Result<Connection, Failure> {
             stored.ca_pem.ok_or_else(|| Failure::usage("no certificate authority: give --ca or ASSIZE_CA, or run `assize login` first"))?
         }
     };
-    // A certificate or token that was typed replaces whatever was stored.
-    let typed = options.token.is_some() || options.cert.is_some();
     let token = if typed { options.token.clone() } else { stored.token };
     let (cert, key) = if typed { (options.cert.clone(), options.key.clone()) } else { (stored.cert, stored.key) };
     let identity_pem = match (cert, key) {
@@ -76,15 +86,45 @@ pub(crate) fn path() -> Option<PathBuf> {
     Some(folder.join("assize").join("login.json"))
 }
 
-fn load() -> Result<Stored, Failure> {
-    let Some(path) = path() else { return Ok(Stored::default()) };
-    match std::fs::read_to_string(&path) {
-        Ok(text) => serde_json::from_str(&text).map_err(|e| Failure::failed(format!("{}: {e}", path.display()))),
+fn load(path: &Path) -> Result<Stored, Failure> {
+    let unusable = |error: &dyn std::fmt::Display| {
+        let path = path.display();
+        Failure::failed(format!(
+            "the login file {path} cannot be used: {error}; run `assize login` again, or give --addr, --ca and --token or --cert"
+        ))
+    };
+    match std::fs::read_to_string(path) {
+        Ok(text) => serde_json::from_str(&text).map_err(|e| unusable(&e)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Stored::default()),
-        Err(error) => Err(Failure::failed(format!("{}: {error}", path.display()))),
+        Err(error) => Err(unusable(&error)),
     }
 }
 
 pub(crate) fn read(path: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(path).map_err(|e| Failure::failed(format!("{}: {e}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_file_that_cannot_be_used_stops_only_who_needs_it() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (login, ca) = (folder.path().join("login.json"), folder.path().join("ca.pem"));
+        std::fs::write(&login, "{ half").expect("written");
+        std::fs::write(&ca, "PEM").expect("written");
+        let all = Options { addr: Some("a:1".into()), ca: Some(ca), token: Some("secret".into()), ..Options::default() };
+        let resolved = resolve_with(&all, Some(&login)).expect("everything was typed");
+        assert_eq!((resolved.addresses, resolved.token.as_deref()), (vec!["a:1".to_owned()], Some("secret")));
+        for missing in [Options { addr: None, ..all.clone() }, Options { ca: None, ..all.clone() }, Options { token: None, ..all.clone() }]
+        {
+            let Err(failure) = resolve_with(&missing, Some(&login)) else { panic!("the file is needed: {missing:?}") };
+            let said = failure.to_string();
+            assert!(said.starts_with(&format!("the login file {} cannot be used: ", login.display())), "{said}");
+        }
+        std::fs::write(&login, r#"{"addr": "b:2", "server_name": "gate"}"#).expect("written");
+        let partly = resolve_with(&Options { addr: None, ..all }, Some(&login)).expect("the rest was typed");
+        assert_eq!((partly.addresses, partly.server_name.as_deref()), (vec!["b:2".to_owned()], Some("gate")));
+    }
 }

@@ -45,6 +45,9 @@ fn render(answer: &pb::ExplainAccessResponse) -> String {
     if !answer.verdict.is_empty() {
         text.push_str(&format!("verdict: {}\n", answer.verdict));
     }
+    if !answer.impossible.is_empty() {
+        text.push_str(&format!("  {}\n", answer.impossible));
+    }
     for a in &answer.accesses {
         let by = if a.allowed { format!("by {}", a.grant) } else { "not granted".into() };
         text.push_str(&format!("  {} {}  {by}\n", if a.allowed { "+" } else { "-" }, a.access));

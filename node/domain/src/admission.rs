@@ -73,7 +73,7 @@ pub fn admit(state: &State, attempt: &Attempt, now: LogTime) -> Admission {
 
 /// The checks in their order: who, for what, to where, by which grants.
 fn review(state: &State, attempt: &Attempt, now: LogTime, cited: &mut Cited) -> Result<(Outcome, Permit), Refusal> {
-    let unlocked = |on: LockOn| state.live_lock(&on, now).map_or(Ok(()), |lock| Err(Refusal::Locked { lock: lock.id }));
+    let unlocked = |on: LockOn| state.live_lock(&on, now).map_or(Ok(()), |lock| Err(lock.refusal()));
 
     let principal = state.principals.get(&attempt.principal).ok_or(Refusal::UnknownPrincipal)?;
     cited.principal = principal.version;
@@ -115,7 +115,7 @@ fn review(state: &State, attempt: &Attempt, now: LogTime, cited: &mut Cited) -> 
     }
     let effective = effective::of(state, now, target, job, &live);
     if effective.table.is_empty() {
-        return Err(effective.locked.map_or(Refusal::NoGrant, |lock| Refusal::Locked { lock }));
+        return Err(effective.locked.unwrap_or(Refusal::NoGrant));
     }
     let outcome = if effective.dropped.is_empty() { Outcome::Approved } else { Outcome::Modified { dropped: effective.dropped.clone() } };
     Ok((outcome, Permit::new(state, attempt, now, principal, target, job, &live, effective)))

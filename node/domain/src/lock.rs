@@ -1,6 +1,7 @@
 //! Lock: an emergency stop.
 
 use crate::id::{Index, LockId, Name, SessionId};
+use crate::refusal::Refusal;
 use crate::time::LogTime;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +25,11 @@ pub enum LockOn {
 }
 
 impl Lock {
+    /// What it says to whom it stops.
+    pub fn refusal(&self) -> Refusal {
+        Refusal::Locked { lock: self.id, reason: self.reason.clone() }
+    }
+
     pub fn is_live(&self, now: LogTime) -> bool {
         self.expires.is_none_or(|end| now < end)
     }

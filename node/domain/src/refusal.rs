@@ -21,6 +21,7 @@ pub enum Refusal {
     GrantExpired,
     Locked {
         lock: LockId,
+        reason: String,
     },
     // per operation
     NotGranted {
@@ -109,7 +110,7 @@ impl Refusal {
     pub fn detail(&self) -> String {
         match self {
             Refusal::OwnerInactive { owner } => owner.to_string(),
-            Refusal::Locked { lock } => lock.to_string(),
+            Refusal::Locked { lock, reason } => format!("{lock}: {reason}"),
             Refusal::NotGranted { missing } => missing.join("; "),
             Refusal::Unparseable { message } | Refusal::Protocol { message } => message.clone(),
             Refusal::Pinned { setting } => setting.clone(),
@@ -151,7 +152,7 @@ impl std::fmt::Display for Refusal {
             Refusal::NoGrant => f.write_str("no grant covers this target"),
             Refusal::ReviewOverdue => f.write_str("the review of its grant is overdue"),
             Refusal::GrantExpired => f.write_str("its grant has expired"),
-            Refusal::Locked { lock } => write!(f, "locked by {lock}"),
+            Refusal::Locked { lock, reason } => write!(f, "locked: {reason} ({lock})"),
             Refusal::NotGranted { missing } => write!(f, "not granted: {}", missing.join("; ")),
             Refusal::Unparseable { message } => write!(f, "cannot be parsed: {message}"),
             Refusal::Pinned { setting } => write!(f, "the setting {setting} is pinned"),

@@ -177,10 +177,11 @@ fn admission(refusal: &Refusal, sqlstate: &'static str, what: &str) -> Response 
         }
         Refusal::NoJob => say("this agent has no job description").hint("Its owner must file one: assize job create."),
         Refusal::JobExpired => say("the job description of this agent has expired").hint("Its owner must renew it."),
-        Refusal::ReviewOverdue => say("the grant is overdue for review").hint("A reviewer must decide on it first: assize review list."),
+        Refusal::ReviewOverdue => say("the grant is overdue for review")
+            .hint("Once it was reviewed, an operator can issue it anew with a later date: assize grant create --review-due."),
         Refusal::GrantExpired => say("the grant has expired").hint("Ask for a new one: assize grant create."),
-        Refusal::Locked { lock } => {
-            say(&format!("locked by {lock}")).hint(format!("An operator set this emergency stop; ask about {lock}."))
+        Refusal::Locked { lock, reason } => {
+            say(&format!("locked: {reason} ({lock})")).hint(format!("An operator set this emergency stop; ask about {lock}."))
         }
         Refusal::Revoked { revocation, reason } => say(&format!("access was revoked by {revocation}"))
             .detail(format!("Reason: {reason}"))

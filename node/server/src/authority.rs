@@ -71,6 +71,10 @@ impl Authority for ClusterAuthority {
         self.cluster.may_forward()
     }
 
+    fn late_by(&self) -> Duration {
+        self.cluster.late_by()
+    }
+
     fn serving(&self) -> watch::Receiver<bool> {
         self.cluster.serving()
     }

@@ -5,12 +5,15 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use cluster::{Cluster, EnforceReport, Enforcer};
 use domain::id::{Index, NodeId};
+use domain::member::Cancelled;
 use domain::state::State;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 use proto::admin as pb;
+use session::limits::CANCEL_DEADLINE;
 use session::protocol::{Activity, CancelKey};
 use session::registry::{Registry, SessionSummary};
+use session::stage::Parts;
 
 use crate::neighbour::{self, Answer, Question};
 use crate::time::timestamp;
@@ -18,20 +21,30 @@ use crate::time::timestamp;
 /// How long the other nodes may take to list their sessions.
 const LIST_WITHIN: std::time::Duration = std::time::Duration::from_secs(1);
 
+/// How long a session may take to cancel what it runs: what [`CANCEL_DEADLINE`] gives it, and some for a busy machine.
+const SETTLE_WITHIN: std::time::Duration = CANCEL_DEADLINE.saturating_add(std::time::Duration::from_secs(1));
+
 pub(crate) struct Sessions {
     pub(crate) registry: Arc<Registry>,
     /// Known once the cluster runs, which needs this first.
     cluster: OnceLock<Cluster>,
+    /// Known once the gateway takes connections, which needs the cluster.
+    parts: OnceLock<Arc<Parts>>,
 }
 
 impl Sessions {
     pub(crate) fn new(registry: Arc<Registry>) -> Arc<Self> {
-        Arc::new(Sessions { registry, cluster: OnceLock::new() })
+        Arc::new(Sessions { registry, cluster: OnceLock::new(), parts: OnceLock::new() })
     }
 
     pub(crate) fn joined(&self, cluster: Cluster) {
         // Set once, at start.
         let _ = self.cluster.set(cluster);
+    }
+
+    pub(crate) fn opened(&self, parts: Arc<Parts>) {
+        // Set once, before the first session.
+        let _ = self.parts.set(parts);
     }
 
     fn own(&self) -> Vec<pb::Session> {
@@ -57,6 +70,8 @@ fn shown(summary: SessionSummary) -> pb::Session {
         principal: summary.principal.to_string(),
         on_behalf_of: summary.on_behalf_of.map(|n| n.to_string()).unwrap_or_default(),
         target: summary.target.to_string(),
+        database: summary.database,
+        operations: summary.operations,
         client: summary.peer,
         started: Some(timestamp(summary.since)),
         stage: stage.into(),
@@ -69,8 +84,15 @@ impl Enforcer for Sessions {
         async move {
             let now = self.cluster.get().map_or(state.now, Cluster::now);
             let report = self.registry.enforce(&state, now, index).await;
+            // Queued, not waited for. Before the gateway is open there are no sessions, and nothing to record.
+            if let Some(parts) = self.parts.get() {
+                session::records::enforcement(parts, &report);
+            }
             // As known now: cancelling at a target goes on and never delays what is enforced.
-            EnforceReport { sessions: report.receipts(), last_sequence: report.last_sequence }
+            let (sessions, last_sequence) = (report.receipts(), report.last_sequence);
+            let is_settling = sessions.iter().any(|s| s.upstream == Cancelled::Pending);
+            let settled = is_settling.then(|| async move { report.settled(SETTLE_WITHIN).await }.boxed());
+            EnforceReport { sessions, last_sequence, settled }
         }
         .boxed()
     }

@@ -102,6 +102,7 @@ async fn serve(config: Config) -> Result<()> {
 
     let classifier = Arc::new(Classifier::default());
     let parts = Parts::new(ClusterAuthority::new(cluster.clone()), registry, Tasks::new());
+    sessions.opened(parts.clone());
     for listener in &config.listeners {
         listen(listener, &cluster, &classifier, &parts).with_context(|| format!("listening on {}", listener.listen))?;
     }

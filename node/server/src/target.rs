@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use admin_api::control::Needed;
 use cluster::Cluster;
 use domain::credential::Credential;
-use domain::operation::{Access, Protocol};
+use domain::operation::Protocol;
+use domain::refusal::Refusal;
 use domain::target::Target;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -85,9 +87,11 @@ impl admin_api::control::Dial for Tools {
 }
 
 impl admin_api::control::Classify for Tools {
-    fn accesses(&self, database: &str, statement: &str) -> Result<Vec<Access>, String> {
+    fn needs(&self, database: &str, statement: &str) -> Needed {
         let context = Arc::new(Context::with_schemas(database, ["public"]));
         let classified = self.classifier.classify(statement, &context);
-        Ok(classified.operation.accesses.to_vec())
+        let unparseable = classified.unparseable.as_ref().map(|message| Refusal::Unparseable { message: message.to_string() });
+        let pinned = || classified.broken_pin().map(|change| Refusal::Pinned { setting: change.name.to_string() });
+        Needed { accesses: classified.operation.accesses.to_vec(), impossible: unparseable.or_else(pinned) }
     }
 }

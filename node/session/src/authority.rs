@@ -1,6 +1,7 @@
 //! All that a gateway may ask of the cluster. The server wires it to `cluster`; tests wire it to a local state.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::command::{Actor, Command, Reply};
 use domain::credential::Credential;
@@ -27,6 +28,8 @@ pub trait Authority: Send + Sync + 'static {
 
     /// The serving lease, less its guard. Checked as the last thing before a write towards a target.
     fn may_forward(&self) -> bool;
+    /// How long ago [`Authority::may_forward`] turned false; zero while it is true.
+    fn late_by(&self) -> Duration;
     /// Follows the lease: `false` freezes sessions.
     fn serving(&self) -> watch::Receiver<bool>;
     /// Every gate was taken after [`Authority::serving`] had said `false`. Until this is said a process that stands

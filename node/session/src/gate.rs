@@ -14,6 +14,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use domain::admission::Permit;
 use domain::id::Index;
@@ -64,8 +65,8 @@ pub enum Stopped {
     /// The control state changed in a way that touches this permit, or time did: admit again first.
     Stale,
     NoLease,
-    /// The write happened, but when it was done the lease was over: the socket was reset.
-    Late,
+    /// The write happened, but when it was done the lease was over, for so long: the socket was reset.
+    Late(Duration),
 }
 
 impl Gate {
@@ -168,8 +169,9 @@ impl Gate {
         if authority.may_forward() {
             Ok(written)
         } else {
+            let late = authority.late_by();
             inner.abort();
-            Err(Stopped::Late)
+            Err(Stopped::Late(late))
         }
     }
 
@@ -301,7 +303,7 @@ impl Inner {
 /// Sends RST and drops what is queued, at once, whoever else holds the socket: `connect` to no address is
 /// `tcp_disconnect` (tcp(7); Linux `net/ipv4/tcp.c`). Linger 0 makes a later close do the same.
 fn reset(socket: &OwnedFd) {
-    let _ = socket2::SockRef::from(socket).set_linger(Some(std::time::Duration::ZERO));
+    let _ = socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO));
     if let Err(error) = rustix::net::connect_unspec(socket)
         && error != rustix::io::Errno::NOTCONN
     {

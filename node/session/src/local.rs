@@ -30,6 +30,8 @@ pub struct LocalAuthority {
     applied: watch::Sender<Index>,
     serving: watch::Sender<bool>,
     may_forward: AtomicBool,
+    /// When the lease was taken away last.
+    lost: Mutex<Instant>,
     confirming: AtomicBool,
     records: Mutex<Vec<Vec<u8>>>,
     recorded: watch::Sender<Recorded>,
@@ -58,6 +60,7 @@ impl LocalAuthority {
             applied: watch::Sender::new(Index(0)),
             serving: watch::Sender::new(true),
             may_forward: AtomicBool::new(true),
+            lost: Mutex::new(Instant::now()),
             confirming: AtomicBool::new(true),
             records: Mutex::new(Vec::new()),
             recorded: watch::Sender::new(Recorded::default()),
@@ -104,6 +107,9 @@ impl LocalAuthority {
 
     /// Takes the lease away, or gives it back.
     pub fn set_serving(&self, on: bool) {
+        if !on {
+            *self.lost.lock() = Instant::now();
+        }
         self.may_forward.store(on, Ordering::SeqCst);
         self.serving.send_replace(on);
     }
@@ -174,6 +180,10 @@ impl Authority for Local {
 
     fn may_forward(&self) -> bool {
         self.may_forward.load(Ordering::SeqCst)
+    }
+
+    fn late_by(&self) -> Duration {
+        if self.may_forward() { Duration::ZERO } else { self.lost.lock().elapsed() }
     }
 
     fn serving(&self) -> watch::Receiver<bool> {

@@ -64,6 +64,8 @@ pub struct Claim {
     pub principal: Name,
     pub on_behalf_of: Option<Name>,
     pub target: Name,
+    /// Which database of the target; empty: the target's own default, or the protocol has none.
+    pub database: String,
     /// What the client calls itself, for the record; at most 64 characters, not trusted.
     pub application: String,
     /// When the proof ends, and every session opened with it.

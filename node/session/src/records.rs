@@ -229,9 +229,10 @@ pub(crate) fn outcome(parts: &Parts, control_index: Index, id: OperationId, outc
     queue(parts, control_index, Some(id.session), &event);
 }
 
-/// Bytes left for the target when the lease was over.
-pub(crate) fn late_send(parts: &Parts, live: &Live, operation: u64) {
-    let event = Event::LateSend(LateSend { operation, late_us: 0 });
+/// Bytes left for the target, and `late` after the lease was over the write was done.
+pub(crate) fn late_send(parts: &Parts, live: &Live, operation: u64, late: Duration) {
+    let late_us = u64::try_from(late.as_micros()).unwrap_or(u64::MAX);
+    let event = Event::LateSend(LateSend { operation, late_us });
     queue(parts, parts.authority.state().applied, Some(live.id), &event);
 }
 
@@ -239,16 +240,18 @@ pub(crate) fn session_end(parts: &Parts, live: &Live, end: &End, operations: u64
     let (by, reason) = match end {
         End::Client => (EndedBy::Client, String::new()),
         End::Upstream => (EndedBy::Upstream, String::new()),
-        End::Policy(refusal) => (EndedBy::Policy, format!("{refusal:?}")),
-        End::Us(refusal) => (EndedBy::Us, format!("{refusal:?}")),
+        End::Policy(refusal) => (EndedBy::Policy, refusal.to_string()),
+        End::Us(refusal) => (EndedBy::Us, refusal.to_string()),
     };
     let event = Event::SessionEnd(SessionEnd { by, reason: &reason, operations });
     queue(parts, parts.authority.state().applied, Some(live.id), &event);
 }
 
-/// This node enforced a revocation: on record, so that an auditor finds which operations came before.
-pub fn enforcement(parts: &Parts, revocation: domain::id::RevocationId, report: &crate::registry::EnforceReport) {
-    let ended: Vec<_> = report.receipts().into_iter().map(|r| (r.session, r.upstream)).collect();
-    let event = Event::Enforcement(record::Enforcement { revocation, enforced: report.enforced, ended: &ended });
-    queue(parts, report.enforced, None, &event);
+/// This node enforces what ended sessions: on record, a record a revocation, so that an auditor finds which operations
+/// came before. What became of work at the target is as known now; the receipt tells it later.
+pub fn enforcement(parts: &Parts, report: &crate::registry::EnforceReport) {
+    for (revocation, ended) in report.to_record() {
+        let event = Event::Enforcement(record::Enforcement { revocation, enforced: report.enforced, ended: &ended });
+        queue(parts, report.enforced, None, &event);
+    }
 }

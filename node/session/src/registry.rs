@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use domain::admission::Attempt;
@@ -29,8 +29,14 @@ pub struct Live {
     pub since: LogTime,
     pub peer: String,
     pub application: String,
+    /// Which database of the target; empty where the protocol has none.
+    pub database: String,
     pub gate: Gate,
     pub(crate) cancel_key: CancelKey,
+    /// Operations judged so far.
+    pub(crate) operations: AtomicU64,
+    /// An enforcement record names it: one that is slow to go is not put on record by the next enforcement again.
+    on_record: AtomicBool,
 }
 
 /// A line of `assize session list`.
@@ -43,6 +49,8 @@ pub struct SessionSummary {
     pub since: LogTime,
     pub peer: String,
     pub application: String,
+    pub database: String,
+    pub operations: u64,
     pub activity: Activity,
 }
 
@@ -64,12 +72,16 @@ pub struct EnforceReport {
     sessions: Vec<Ended>,
 }
 
+/// A session that was ended, and what it fell under.
 #[derive(Clone)]
-struct Ended(Arc<Live>);
+struct Ended {
+    live: Arc<Live>,
+    revocation: RevocationId,
+}
 
 impl std::fmt::Debug for Ended {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.id.fmt(f)
+        write!(f, "{} by {}", self.live.id, self.revocation)
     }
 }
 
@@ -107,6 +119,7 @@ pub struct Registration {
     pub attempt: Attempt,
     pub peer: String,
     pub application: String,
+    pub database: String,
     pub since: LogTime,
     pub gate: Gate,
     pub cancel_key: CancelKey,
@@ -142,8 +155,11 @@ impl Registry {
             since: new.since,
             peer: new.peer,
             application: new.application,
+            database: new.database,
             gate: new.gate,
             cancel_key: new.cancel_key,
+            operations: AtomicU64::new(0),
+            on_record: AtomicBool::new(false),
         });
         sessions.insert(live.id.number, live.clone());
         Ok(Registered { live, registry: self.clone() })
@@ -178,13 +194,13 @@ impl Registry {
     pub async fn enforce(&self, state: &State, now: LogTime, index: Index) -> EnforceReport {
         let mut ended = Vec::new();
         for live in self.all() {
-            if let Some(refusal) = live.stands_no_more(state, now, index) {
-                live.gate.shut(refusal);
-                ended.push(Ended(live));
+            if let Some((revocation, reason)) = live.stands_no_more(state, now, index) {
+                live.gate.shut(Refusal::Revoked { revocation, reason });
+                ended.push(Ended { live, revocation });
             }
         }
         let last_sequence = self.last_sequence.load(Ordering::Relaxed);
-        drain_or_abort(ended.iter().map(|e| &e.0).collect()).await;
+        drain_or_abort(ended.iter().map(|e| &e.live).collect()).await;
         EnforceReport { enforced: index, last_sequence, sessions: ended }
     }
 
@@ -260,15 +276,16 @@ impl Registry {
 impl Live {
     /// Why the session may not go on under `state`, or `None` if it may. A permit that is merely out of date is
     /// renewed by the session itself before it forwards anything.
-    fn stands_no_more(&self, state: &State, now: LogTime, index: Index) -> Option<Refusal> {
+    fn stands_no_more(&self, state: &State, now: LogTime, index: Index) -> Option<(RevocationId, String)> {
         let permit = self.gate.permit();
         if permit.is_current(state) && !permit.is_over(now) {
             return None;
         }
         let refusal = permit.renew(state, now).err()?;
         Some(match refusal {
-            Refusal::Revoked { .. } => refusal,
-            other => Refusal::Revoked { revocation: RevocationId(index.0), reason: other.to_string() },
+            Refusal::Revoked { revocation, reason } => (revocation, reason),
+            Refusal::Locked { lock, .. } => (RevocationId(lock.0), refusal.to_string()),
+            other => (RevocationId(index.0), other.to_string()),
         })
     }
 
@@ -281,6 +298,8 @@ impl Live {
             since: self.since,
             peer: self.peer.clone(),
             application: self.application.clone(),
+            database: self.database.clone(),
+            operations: self.operations.load(Ordering::Relaxed),
             activity: self.gate.activity(),
         }
     }
@@ -296,13 +315,23 @@ impl EnforceReport {
     pub fn receipts(&self) -> Vec<SessionReceipt> {
         self.sessions
             .iter()
-            .map(|Ended(live)| SessionReceipt {
+            .map(|Ended { live, .. }| SessionReceipt {
                 session: live.id,
                 principal: live.attempt.principal.clone(),
                 target: live.attempt.target.clone(),
                 upstream: live.gate.cancelled(),
             })
             .collect()
+    }
+
+    /// By what the sessions were ended that no record names yet, with those each ended: one enforcement may catch up
+    /// with several revocations.
+    pub(crate) fn to_record(&self) -> BTreeMap<RevocationId, Vec<(SessionId, Cancelled)>> {
+        let mut all = BTreeMap::<_, Vec<_>>::new();
+        for Ended { live, revocation } in self.sessions.iter().filter(|e| !e.live.on_record.swap(true, Ordering::Relaxed)) {
+            all.entry(*revocation).or_default().push((live.id, live.gate.cancelled()));
+        }
+        all
     }
 
     /// [`EnforceReport::receipts`] once nothing is pending any more, or after `within`.

@@ -310,9 +310,9 @@ impl Relay {
                 self.lease_missing.get_or_insert_with(Instant::now);
                 Ok(false)
             }
-            Stopped::Late => {
+            Stopped::Late(late) => {
                 meters().late_sends.increment(1);
-                records::late_send(&self.road.parts, &self.road.live, self.road.operations());
+                records::late_send(&self.road.parts, &self.road.live, self.road.operations(), *late);
                 Err(End::Us(Refusal::NoLease))
             }
         }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -183,6 +184,7 @@ impl Road {
     pub fn judge(&mut self, tried: Tried<'_>) -> Result<Judged, Refusal> {
         self.renew()?;
         self.sequence += 1;
+        self.live.operations.store(self.sequence, Ordering::Relaxed);
         let id = OperationId { session: self.live.id, sequence: self.sequence };
         let digest = self.execution(tried).digest();
         let accesses = &tried.operation.accesses;

@@ -9,6 +9,7 @@ use domain::admission::{self, Attempt, Permit};
 use domain::credential::Credential;
 use domain::id::SessionId;
 use domain::refusal::Refusal;
+use domain::state::State;
 use domain::target::Target;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -150,6 +151,7 @@ async fn admit(attempt: Attempt, claim: &Claim, peer: SocketAddr, parts: &Arc<Pa
             attempt: attempt.clone(),
             peer: peer.to_string(),
             application: claim.application.clone(),
+            database: database_of(claim, &state),
             since: parts.authority.now(),
             gate: Gate::new(permit.clone(), claim.expires),
             cancel_key: cancel_key.clone(),
@@ -163,6 +165,14 @@ async fn admit(attempt: Attempt, claim: &Claim, peer: SocketAddr, parts: &Arc<Pa
         return Ok(Admitted { registered, permit, target, credential, cancel_key });
     }
     Err(Refusal::NoLease)
+}
+
+/// Which database the session is in.
+fn database_of(claim: &Claim, state: &State) -> String {
+    match state.targets.get(&claim.target) {
+        Some(target) if claim.database.is_empty() => target.default_database.clone(),
+        Some(_) | None => claim.database.clone(),
+    }
 }
 
 async fn connect(admitted: Admitted, door: Box<dyn Door>, parts: &Arc<Parts>) {

@@ -3,10 +3,11 @@
 use domain::audit::checkpoint::CONTROL_LOG;
 use domain::audit::leaf::ControlLeaf;
 use domain::audit::record::{self, Record};
-use domain::command::{Actor, Reply};
+use domain::command::Actor;
 use domain::time::LogTime;
 use proto::admin as pb;
 
+use super::command::{in_words, reply_in_words};
 use super::escape::show;
 use super::timestamp;
 
@@ -59,25 +60,23 @@ fn summary(record: &pb::AuditRecord) -> String {
 }
 
 fn command(leaf: &ControlLeaf) -> pb::AuditRecord {
-    let text = format!("{:?}", leaf.proposal.command);
-    let name: String = text.chars().take_while(char::is_ascii_alphanumeric).collect();
+    let text = in_words(&leaf.proposal.command);
+    let what = text.split(": ").next().unwrap_or_default();
     let principal = match &leaf.proposal.actor {
         Actor::Principal(name) => name.to_string(),
         Actor::Node(node) => format!("node {node}"),
         Actor::Operator => "operator".into(),
     };
-    let reply = match &leaf.reply {
-        Reply::Rejected(rejection) => format!("refused: {rejection}"),
-        reply => format!("{reply:?}"),
-    };
+    let reply = reply_in_words(&leaf.reply);
+    let summary = show(&format!("{what}: {reply}")).text;
     let cut: String = text.chars().take(COMMAND_SHOWN_MAX).collect();
-    let fields = [("command", cut), ("reply", reply.clone()), ("proposal", leaf.proposal.id.as_str().to_owned())];
+    let fields = [("command", cut), ("reply", reply), ("proposal", leaf.proposal.id.as_str().to_owned())];
     pb::AuditRecord {
         at: Some(timestamp(leaf.proposal.stamp)),
         kind: "command".into(),
         principal,
         control_index: leaf.index.0,
-        summary: show(&format!("{name}: {reply}")).text,
+        summary,
         fields: fields.into_iter().map(|(name, value)| (name.to_owned(), show(&value).text)).collect(),
         ..Default::default()
     }

@@ -13,12 +13,16 @@ pub(crate) fn in_words(refusal: &Refusal) -> String {
         Refusal::NoGrant => "no grant reaches the target".into(),
         Refusal::ReviewOverdue => "the grant's review is overdue".into(),
         Refusal::GrantExpired => "the grant has expired".into(),
-        Refusal::Locked { lock } => format!("{lock} is in force"),
+        Refusal::Locked { lock, reason } => format!("{lock} is in force: {reason}"),
         Refusal::NotGranted { missing } => format!("not granted: {}", missing.join("; ")),
         Refusal::Revoked { revocation, reason } => format!("the grant was revoked ({revocation}): {reason}"),
         Refusal::Denied { request, reason } => format!("{request} was denied: {reason}"),
         Refusal::RequestExpired { request } => format!("{request} has expired"),
         Refusal::Pending { request } | Refusal::PendingInTransaction { request } => format!("{request} waits for a decision"),
-        other => format!("{other:?}"),
+        Refusal::Unparseable { message } => {
+            format!("it cannot be parsed ({message}), so it needs the widest class, and nothing of it is passed on whatever is granted")
+        }
+        Refusal::Pinned { setting } => format!("it changes the setting {setting}, which the gateway pins whatever is granted"),
+        other => other.to_string(),
     }
 }

@@ -9,7 +9,6 @@ use tonic::{Request, Response, Status};
 use super::Api;
 use crate::convert::fields::{Fields, collect};
 use crate::convert::refusal::in_words;
-use crate::failure;
 
 #[tonic::async_trait]
 impl pb::explain_server::Explain for Api {
@@ -23,16 +22,18 @@ impl pb::explain_server::Explain for Api {
             let accesses = read_accesses(f, &message.accesses);
             Some((principal?, on_behalf_of?, target?, accesses?))
         })?;
+        let mut impossible = None;
         if !message.statement.is_empty() {
             let default = state.targets.get(&target).map(|t| t.default_database.clone()).unwrap_or_default();
             let database = if message.database.is_empty() { default } else { message.database };
-            let needed = self.0.classify.accesses(&database, &message.statement);
-            accesses.extend(needed.map_err(|why| failure::invalid_field("statement", why))?);
+            let needed = self.0.classify.needs(&database, &message.statement);
+            accesses.extend(needed.accesses);
+            impossible = needed.impossible;
         }
         // A session that no node has: nothing is locked by it, and nothing spent.
         let session = SessionId { node: call.control().node(), boot: BootId(0), number: 0 };
         let attempt = Attempt { session, principal, on_behalf_of, target };
-        let asked = !accesses.is_empty();
+        let asked = !accesses.is_empty() || impossible.is_some();
         let operation = Operation { tag: "EXPLAIN".into(), accesses: accesses.into(), effect: Effect::Lasting };
         let found = explain(&state, &attempt, &operation, call.now());
         let (outcome, reasons) = match &found.admission.outcome {
@@ -43,6 +44,7 @@ impl pb::explain_server::Explain for Api {
             Outcome::Revoked(refusal) => ("revoked", vec![in_words(refusal)]),
         };
         let verdict = match found.verdict.as_ref().filter(|_| asked) {
+            Some(_) if impossible.is_some() => "refuse",
             Some(Verdict::Allow { .. } | Verdict::AllowByApproval { .. }) => "allow",
             Some(Verdict::Hold { .. }) => "hold",
             Some(Verdict::Refuse(_) | Verdict::EndSession(_)) => "refuse",
@@ -65,6 +67,7 @@ impl pb::explain_server::Explain for Api {
             accesses: answers.collect(),
             index: found.admission.cited.state.0,
             cited,
+            impossible: impossible.as_ref().map(in_words).unwrap_or_default(),
         };
         call.answer(&state, answer)
     }

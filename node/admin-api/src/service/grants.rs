@@ -8,6 +8,7 @@ use super::{Api, Ask, gone, numbered};
 use crate::call::Call;
 use crate::convert::fields::collect;
 use crate::convert::grant::{guarded_by, issue, to_wire};
+use crate::failure::invalid_field;
 
 #[tonic::async_trait]
 impl pb::grants_server::Grants for Api {
@@ -71,7 +72,8 @@ impl pb::grants_server::Grants for Api {
         let command = Command::RevokeGrant { grant: id, reason: message.reason };
         let done = call.submit(&message.request_id, "", command).await?;
         let grant = done.state.grants.get(&id).map(|grant| to_wire(grant, call.now()));
-        call.answer(&done.state, pb::RevokeGrantResponse { grant, receipt: done.receipt })
+        let already_revoked = matches!(done.reply, Reply::Done { version } if version < done.index);
+        call.answer(&done.state, pb::RevokeGrantResponse { grant, receipt: done.receipt, already_revoked })
     }
 
     async fn confirm_grant(&self, request: Request<pb::ConfirmGrantRequest>) -> Result<Response<pb::Grant>, Status> {
@@ -85,14 +87,17 @@ impl pb::grants_server::Grants for Api {
 }
 
 /// The grant, to be shown or changed only after a check of the right on its target. An id that does not exist is told
-/// to those only who may see all.
+/// to those only who may see all. What is no id is taken for a name: of those that had it, the latest, since a name is
+/// given again only after its grant ended.
 fn find(call: &Call, id: &str) -> Result<(GrantId, Grant), Status> {
-    let id = match collect(|f| f.parse::<GrantId>("id", id)) {
-        Ok(id) => id,
-        Err(fault) => return Err(call.may("*").err().unwrap_or(fault)),
+    let state = call.unfiltered();
+    let found = match (id.parse::<GrantId>(), id.parse::<Name>()) {
+        (Ok(id), _) => state.grants.get(&id),
+        (Err(_), Ok(name)) => state.grant_named(&name),
+        (Err(fault), Err(_)) => return Err(call.may("*").err().unwrap_or_else(|| invalid_field("id", fault.to_string()))),
     };
-    match call.unfiltered().grants.get(&id) {
-        Some(grant) => Ok((id, grant.clone())),
-        None => Err(call.may("*").err().unwrap_or_else(|| gone(id))),
+    match found {
+        Some(grant) => Ok((grant.id, grant.clone())),
+        None => Err(call.may("*").err().unwrap_or_else(|| gone(format!("the grant {id}")))),
     }
 }

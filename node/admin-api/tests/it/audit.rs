@@ -42,7 +42,11 @@ async fn records_come_in_order_up_to_the_limit() {
     assert!(all(audit.query_records(query(0, 0, "intent")).await.expect("a stream").into_inner()).await.is_empty());
     let control = pb::QueryRecordsRequest { log: "control".into(), ..Default::default() };
     let commands = all(audit.query_records(control).await.expect("a stream").into_inner()).await;
-    assert!(commands.iter().any(|r| r.summary.starts_with("FoundCluster")), "{commands:?}");
+    assert!(commands[0].summary.starts_with("found cluster test: "), "{commands:?}");
+    // Words, not Rust.
+    let debug =
+        |r: &&pb::AuditRecord| ["{", "Some(", "::"].iter().any(|form| format!("{} {}", r.summary, r.fields["command"]).contains(form));
+    assert_eq!(commands.iter().find(debug), None);
     let nowhere = pb::QueryRecordsRequest { log: "audit/9".into(), ..Default::default() };
     check_told(audit.query_records(nowhere).await, Code::NotFound, "NOT_FOUND", &[]);
 }

@@ -103,7 +103,7 @@ impl Enforcer for Noting {
     fn enforce<'a>(&'a self, _state: Arc<State>, index: Index) -> BoxFuture<'a, EnforceReport> {
         Box::pin(async move {
             self.enforced.lock().push(index);
-            EnforceReport { sessions: Vec::new(), last_sequence: 7 }
+            EnforceReport { last_sequence: 7, ..EnforceReport::default() }
         })
     }
 }

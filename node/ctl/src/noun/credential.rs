@@ -13,7 +13,7 @@ use crate::output::{Output, Table, fields};
 #[derive(Debug, Clone, Subcommand)]
 pub enum CredentialCommand {
     Create(CreateArgs),
-    /// Replace the secret; new sessions use it
+    /// Replace the secret: new sessions use it and running ones go on, unless --username changes, which ends them
     Rotate(RotateArgs),
     Get(NameArg),
     List,
@@ -33,7 +33,7 @@ pub struct CreateArgs {
 #[derive(Debug, Clone, Args)]
 pub struct RotateArgs {
     name: String,
-    /// A new login name, too.
+    /// A new login name, too; sessions under another one end on all nodes.
     #[arg(long)]
     username: Option<String>,
     #[command(flatten)]

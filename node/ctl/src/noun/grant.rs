@@ -10,7 +10,7 @@ use super::receipt;
 use crate::client::{Client, rpc};
 use crate::outcome::Failure;
 use crate::output::{Output, Table, fields};
-use crate::text::{labels, parse_label, yes};
+use crate::text::{labels, parse_label, plain, yes};
 use crate::when::{self, When};
 
 #[derive(Debug, Clone, Subcommand)]
@@ -26,7 +26,7 @@ pub enum GrantCommand {
 
 #[derive(Debug, Clone, Args)]
 pub struct IdArg {
-    /// E.g. grant-1042.
+    /// E.g. grant-1042, or its name.
     id: String,
 }
 
@@ -83,6 +83,7 @@ pub struct ListArgs {
 
 #[derive(Debug, Clone, Args)]
 pub struct RevokeArgs {
+    /// E.g. grant-1042, or its name.
     id: String,
     /// Told to the clients that are cut off, and put on record.
     #[arg(long, default_value = "")]
@@ -135,8 +136,9 @@ impl GrantCommand {
             }
             GrantCommand::Revoke(args) => {
                 let request = pb::RevokeGrantRequest { id: args.id.clone(), reason: args.reason, ..Default::default() };
-                let done = rpc!(client.change, grants_client::GrantsClient, revoke_grant, request)?;
-                out.show(&done, |done| format!("revoked {}\n{}", args.id, receipt::render(done.receipt.as_ref())))
+                let mut done = rpc!(client.change, grants_client::GrantsClient, revoke_grant, request)?;
+                receipt::look_again(client, &mut done.receipt).await;
+                out.show(&done, |done| revoked(&args.id, done))
             }
             GrantCommand::Confirm(args) => {
                 let request = pb::ConfirmGrantRequest { id: args.id, ..Default::default() };
@@ -147,8 +149,22 @@ impl GrantCommand {
     }
 }
 
+fn revoked(typed: &str, done: &pb::RevokeGrantResponse) -> String {
+    let (id, ended) = done.grant.as_ref().map_or((typed, String::new()), |g| (g.id.as_str(), ended(g)));
+    let what = if done.already_revoked { format!("{id} was revoked already, {ended}; nothing changed") } else { format!("revoked {id}") };
+    format!("{what}\n{}", receipt::render(done.receipt.as_ref()))
+}
+
+fn ended(grant: &pb::Grant) -> String {
+    match grant.status.as_ref().and_then(|s| s.status.as_ref()) {
+        Some(Status::Revoked(r)) => format!("by {} at {}: {} ({})", r.by, when::show(r.at.as_ref()), plain(&r.reason), r.revocation),
+        Some(Status::Suspended(s)) => plain(&s.reason),
+        Some(Status::Active(_)) | None => String::new(),
+    }
+}
+
 fn table(grants: &[pb::Grant]) -> String {
-    let mut table = Table::new(&["ID", "PRINCIPAL", "TARGET", "PERMISSIONS", "EXPIRES", "REVIEW DUE", "STATUS", "SOURCE"]);
+    let mut table = Table::new(&["ID", "NAME", "PRINCIPAL", "TARGET", "PERMISSIONS", "EXPIRES", "REVIEW DUE", "STATUS", "SOURCE"]);
     for g in grants {
         let mut what = g.permissions.clone();
         what.extend(g.roles.iter().map(|role| format!("role {role}")));
@@ -159,6 +175,7 @@ fn table(grants: &[pb::Grant]) -> String {
         };
         table.row([
             g.id.clone(),
+            g.name.clone(),
             g.principal.clone(),
             on(g),
             what,
@@ -201,11 +218,6 @@ fn source(grant: &pb::Grant) -> String {
 }
 
 fn render(g: &pb::Grant) -> String {
-    let ended = match g.status.as_ref().and_then(|s| s.status.as_ref()) {
-        Some(Status::Revoked(r)) => format!("by {} at {}: {} ({})", r.by, when::show(r.at.as_ref()), r.reason, r.revocation),
-        Some(Status::Suspended(s)) => s.reason.clone(),
-        Some(Status::Active(_)) | None => String::new(),
-    };
     let mut text = fields(&[
         ("id", g.id.clone()),
         ("name", g.name.clone()),
@@ -218,7 +230,7 @@ fn render(g: &pb::Grant) -> String {
         ("strict", yes(g.strict)),
         ("source", source(g)),
         ("status", status(g)),
-        ("ended", ended),
+        ("ended", ended(g)),
         ("granted by", g.granted_by.clone()),
         ("granted", when::show(g.granted.as_ref())),
         ("version", g.etag.clone()),

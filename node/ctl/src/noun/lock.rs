@@ -84,7 +84,8 @@ impl LockCommand {
                 let lock =
                     pb::Lock { on: args.on.on(), reason: args.reason, expires: args.expires.map(When::resolve), ..Default::default() };
                 let request = pb::CreateLockRequest { lock: Some(lock), ..Default::default() };
-                let done = rpc!(client.change, locks_client::LocksClient, create_lock, request)?;
+                let mut done = rpc!(client.change, locks_client::LocksClient, create_lock, request)?;
+                receipt::look_again(client, &mut done.receipt).await;
                 out.show(&done, |done| {
                     let id = done.lock.as_ref().map(|l| l.id.clone()).unwrap_or_default();
                     format!("created {id}\n{}", receipt::render(done.receipt.as_ref()))

@@ -40,7 +40,8 @@ impl SessionCommand {
             SessionCommand::List(args) => list(client, out, args).await,
             SessionCommand::End(args) => {
                 let request = pb::EndSessionRequest { id: args.id.clone(), reason: args.reason, ..Default::default() };
-                let done = rpc!(client.change, sessions_client::SessionsClient, end_session, request)?;
+                let mut done = rpc!(client.change, sessions_client::SessionsClient, end_session, request)?;
+                receipt::look_again(client, &mut done.receipt).await;
                 out.show(&done, |done| format!("ended {} by {}\n{}", args.id, done.lock, receipt::render(done.receipt.as_ref())))
             }
         }

@@ -69,7 +69,8 @@ impl TokenCommand {
             }
             TokenCommand::Revoke(args) => {
                 let request = pb::RevokeTokenRequest { principal: args.principal, id: args.id.clone(), ..Default::default() };
-                let done = rpc!(client.change, tokens_client::TokensClient, revoke_token, request)?;
+                let mut done = rpc!(client.change, tokens_client::TokensClient, revoke_token, request)?;
+                receipt::look_again(client, &mut done.receipt).await;
                 out.show(&done, |done| format!("revoked {}\n{}", args.id, receipt::render(done.receipt.as_ref())))
             }
         }

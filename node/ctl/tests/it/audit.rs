@@ -108,5 +108,5 @@ async fn queries_print_a_record_a_line() {
     assert_eq!(starts, ["3", "4"]);
     let said = world.line("-o json audit query --log control --limit 1").await.ok();
     let record: proto::admin::AuditRecord = serde_json::from_str(said.trim()).expect("a line of JSON");
-    assert!(record.summary.starts_with("FoundCluster"));
+    assert!(record.summary.starts_with("found cluster test: "));
 }

@@ -2,7 +2,8 @@
 
 use admin_api::in_memory::Fault;
 use domain::command::{Command, Reply};
-use domain::id::{Digest, Index};
+use domain::id::{BootId, Digest, Index, NodeId, SessionId};
+use domain::member::{Cancelled, SessionReceipt};
 use domain::request::Ask;
 
 use crate::world::{World, steady, typed};
@@ -75,15 +76,17 @@ async fn updates_keep_what_is_not_given() {
 async fn a_grant_is_made_listed_and_revoked_with_its_receipt() {
     let world = World::new().await;
     furnish(&world).await;
-    let made =
-        world.line("-o json grant create --principal bot --target orders -p 'postgres:select on app.public.*' --expires 90d").await.ok();
+    let made = world
+        .line("-o json grant create --principal bot --target orders --name sync-orders -p 'postgres:select on app.public.*' --expires 90d")
+        .await
+        .ok();
     let grant: proto::admin::Grant = serde_json::from_str(&made).expect("proto3 JSON");
     let listed = world.line("grant list --principal bot").await.ok();
     assert_eq!(
         steady(&listed).replace(&grant.id, "grant-N").split_whitespace().collect::<Vec<_>>().join(" "),
-        "ID PRINCIPAL TARGET PERMISSIONS EXPIRES REVIEW DUE STATUS SOURCE grant-N bot orders postgres:select on app.public.* TIME - live baseline"
+        "ID NAME PRINCIPAL TARGET PERMISSIONS EXPIRES REVIEW DUE STATUS SOURCE grant-N sync-orders bot orders postgres:select on app.public.* TIME - live baseline"
     );
-    let said = world.run(&["grant", "revoke", &grant.id, "--reason", "over"]).await.ok();
+    let said = world.line("grant revoke sync-orders --reason over").await.ok();
     let index = world.running.cluster.current().applied;
     assert_eq!(
         said,
@@ -94,6 +97,47 @@ async fn a_grant_is_made_listed_and_revoked_with_its_receipt() {
     );
     assert_eq!(world.line("grant list --principal bot").await.ok().lines().count(), 1);
     assert!(world.line("grant list --principal bot --all").await.ok().contains("revoked"));
+    // Once more changes nothing and says so, by whichever name.
+    for typed in [grant.id.as_str(), "sync-orders"] {
+        let said = world.run(&["grant", "revoke", typed, "--reason", "again"]).await.ok();
+        assert!(said.starts_with(&format!("{} was revoked already, by admin at ", grant.id)), "{said}");
+        assert!(said.contains(&format!(": over (revocation-{index}); nothing changed\nrevocation-{index} is in force")), "{said}");
+    }
+    assert_eq!(world.line("grant revoke nothing").await.failed(), (1, "the grant nothing does not exist".into()));
+    // The name is free again.
+    world.line("grant create --principal bot --target orders --name sync-orders -p 'postgres:select on app.public.*'").await.ok();
+    let said = world.line("grant revoke sync-orders").await.ok();
+    assert!(said.starts_with("revoked grant-") && !said.contains(&grant.id), "{said}");
+}
+
+#[tokio::test]
+async fn a_receipt_tells_what_became_known_after_the_acknowledgement() {
+    let world = World::new().await;
+    furnish(&world).await;
+    let session = SessionId { node: NodeId(1), boot: BootId(7), number: 3 };
+    let (principal, target) = ("bot".parse().expect("a name"), "orders".parse().expect("a name"));
+    world.running.cluster.set_ended(vec![SessionReceipt { session, principal, target, upstream: Cancelled::Pending }]);
+    let said = world.line("lock create --principal bot --reason 'it loops'").await.ok();
+    assert!(said.ends_with(&format!("    {session} of bot at orders: what it ran was cancelled\n")), "{said}");
+}
+
+#[tokio::test]
+async fn rotating_says_what_it_ends() {
+    let world = World::new().await;
+    furnish(&world).await;
+    let (_, help) = world.line("credential rotate --help").await.failed();
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(help.contains("running ones go on, unless --username changes, which ends them"), "{help}");
+    let narrowed = || {
+        let state = world.running.cluster.current();
+        state.credentials.values().map(|c| c.narrowed).collect::<Vec<_>>()
+    };
+    let before = narrowed();
+    let password = world.file("next", "hunter3\n");
+    world.run(&["credential", "rotate", "db", "--password-file", &password]).await.ok();
+    assert_eq!(narrowed(), before, "no session ends");
+    world.run(&["credential", "rotate", "db", "--username", "other", "--password-file", &password]).await.ok();
+    assert!(narrowed() > before, "sessions of the old login end");
 }
 
 #[tokio::test]
@@ -157,7 +201,7 @@ async fn locks_sessions_explain_and_checks_print() {
     let said = steady(&world.line("lock create --principal bot --reason 'it loops'").await.ok());
     assert!(said.starts_with("created lock-N\nrevocation-N is in force"), "{said}");
     let explained = world.line("explain --principal bot --target orders").await.ok();
-    assert!(explained.starts_with("admission: revoked\n  lock-"), "{explained}");
+    assert!(explained.starts_with("admission: revoked\n  lock-") && explained.contains(" is in force: it loops"), "{explained}");
     let listed = world.line("lock list").await.ok();
     assert!(listed.contains("principal bot") && listed.contains("it loops"), "{listed}");
     let id = listed.lines().nth(1).and_then(|l| l.split_whitespace().next()).expect("a lock").to_owned();
@@ -170,6 +214,10 @@ async fn locks_sessions_explain_and_checks_print() {
     assert!(sessions.ends_with("node 2 did not answer\n"), "{sessions}");
     let status = world.line("cluster status").await.ok();
     assert!(status.contains("test (incarnation 1)") && status.contains("1 in term 1"), "{status}");
+    world.line("grant create --principal bot --target orders -p 'postgres:select on app.public.*'").await.ok();
+    let explained = world.line("explain --principal bot --target orders --statement SELEC").await.ok();
+    assert!(explained.contains("verdict: refuse\n  it cannot be parsed (syntax error), so it needs the widest class"), "{explained}");
+    assert!(explained.contains("  - postgres:admin on *.*.*  not granted"), "{explained}");
     let (code, said) = world.line("lock create --principal bot --target orders --reason x").await.failed();
     assert_eq!((code, said.contains("cannot be used with")), (2, true));
 }

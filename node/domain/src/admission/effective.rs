@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use super::table::Table;
 use crate::grant::{Grant, GrantSource};
-use crate::id::{LockId, Name};
+use crate::id::Name;
 use crate::job::Job;
 use crate::lock::LockOn;
 use crate::operation::Protocol;
 use crate::permission::{Permission, PermissionSet};
+use crate::refusal::Refusal;
 use crate::state::State;
 use crate::target::Target;
 use crate::time::LogTime;
@@ -26,7 +27,7 @@ pub(super) struct Effective {
     /// Granted, but beyond the job description.
     pub(super) dropped: Vec<String>,
     /// A lock on a role took something away.
-    pub(super) locked: Option<LockId>,
+    pub(super) locked: Option<Refusal>,
     /// When a lock on a role ends by itself.
     pub(super) lock_ends: Option<LogTime>,
     /// Roles that were read.
@@ -74,7 +75,7 @@ fn beyond(granted: &PermissionSet, needed: &PermissionSet, protocol: Protocol) -
 struct Reading<'a> {
     state: &'a State,
     now: LogTime,
-    locked: Option<LockId>,
+    locked: Option<Refusal>,
     lock_ends: Option<LogTime>,
     roles: BTreeSet<Name>,
 }
@@ -85,7 +86,7 @@ impl Reading<'_> {
         for name in roles {
             self.roles.insert(name.clone());
             if let Some(lock) = self.state.live_lock(&LockOn::Role(name.clone()), self.now) {
-                self.locked = Some(lock.id);
+                self.locked = Some(lock.refusal());
                 self.lock_ends = self.lock_ends.into_iter().chain(lock.expires).min();
                 continue;
             }

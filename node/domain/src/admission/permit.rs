@@ -4,7 +4,7 @@ use super::effective::Effective;
 use super::table::Table;
 use super::{Admission, Attempt, Outcome, admit};
 use crate::grant::{Grant, GrantStatus};
-use crate::id::{Digest, GrantId, Index, Name, RequestId, RevocationId, SessionId};
+use crate::id::{Digest, GrantId, Index, LockId, Name, RequestId, RevocationId, SessionId};
 use crate::job::Job;
 use crate::operation::{Access, Operation, Verb};
 use crate::permission::{PermissionSet, Segment};
@@ -237,7 +237,12 @@ impl Permit {
     fn narrowed_since(&self, state: &State) -> Option<Refusal> {
         let since = |narrowed: Option<Index>, what: &dyn Fn() -> String| match narrowed {
             Some(at) if at <= self.admitted_at => None,
-            Some(at) => Some(Refusal::Revoked { revocation: RevocationId(at.0), reason: what() }),
+            Some(at) => {
+                // A lock narrows at its own index; one that is gone again left no words.
+                let lock = state.locks.get(&LockId(at.0));
+                let reason = lock.map_or_else(what, |lock| lock.refusal().to_string());
+                Some(Refusal::Revoked { revocation: RevocationId(at.0), reason })
+            }
             None => Some(Refusal::Revoked { revocation: RevocationId(state.cluster.narrowed.0), reason: what() }),
         };
         let Attempt { principal, target, .. } = &self.attempt;

@@ -28,7 +28,7 @@ fn all() -> Vec<Refusal> {
         Refusal::NoGrant,
         Refusal::ReviewOverdue,
         Refusal::GrantExpired,
-        Refusal::Locked { lock: LockId(1044) },
+        Refusal::Locked { lock: LockId(1044), reason: "incident 7".into() },
         Refusal::NotGranted { missing: vec!["delete on shop.public.orders".into()] },
         Refusal::NotGranted { missing: (1..=7).map(|n| format!("select on shop.public.t{n}")).collect() },
         Refusal::NotGranted { missing: Vec::new() },

@@ -30,8 +30,15 @@ impl Protocol for Lines {
             }
             let Ok(principal) = String::from_utf8_lossy(&line).trim().parse() else { return Handshake::Gone };
             let target = "shop".parse().expect("a name");
-            let claim =
-                Claim { principal, on_behalf_of: None, target, application: String::new(), expires: None, cancel_secret_length: 32 };
+            let claim = Claim {
+                principal,
+                on_behalf_of: None,
+                target,
+                database: String::new(),
+                application: String::new(),
+                expires: None,
+                cancel_secret_length: 32,
+            };
             Handshake::Identified { claim, door: Box::new(Waiting(arrived.stream)) }
         })
     }

@@ -1,18 +1,22 @@
 //! Stages, gate, registry and relay, with a target that shows every byte it was sent.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use domain::admission::{self, Attempt};
+use domain::audit::record::decode;
 use domain::command::{Actor, Command, Expect, Reply};
 use domain::credential::Sealed;
 use domain::grant::{GrantSource, TargetSelector};
-use domain::id::{GrantId, Name, NodeId};
+use domain::id::{BootId, GrantId, Name, NodeId, SessionId};
 use domain::operation::Protocol;
 use domain::principal::PrincipalKind;
 use domain::target::UpstreamTls;
 use domain::time::LogTime;
 use parking_lot::Mutex;
 use session::authority::Authority;
+use session::gate::{Gate, Stopped};
 use session::local::{Local, LocalAuthority};
 use session::registry::Registry;
 use session::stage::Parts;
@@ -212,7 +216,56 @@ async fn a_revocation_resets_a_target_that_does_not_read() {
     let report = world.enforce().await;
     assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
     assert_eq!(report.session_count(), 1);
+    // On record once, however often the next enforcements find it on its way out.
+    session::records::enforcement(&world.parts, &report);
+    session::records::enforcement(&world.parts, &world.enforce().await);
+    let ended = report.receipts()[0].session;
+    let applied = world.authority.state().applied;
+    let recorded = enforcements(&world);
+    assert_eq!(recorded.len(), 1, "{recorded:?}");
+    assert_eq!(recorded[0].0, format!("revocation-{applied}"));
+    assert!(recorded[0].1.starts_with(&format!("{ended} ")), "{recorded:?}");
     until("the session is gone", || world.registry.is_empty()).await;
+}
+
+/// Of each enforcement record, what it names: the revocation, and the sessions it ended.
+fn enforcements(world: &World) -> Vec<(String, String)> {
+    let records = world.authority.records().into_iter().map(|bytes| decode(&bytes).expect("readable"));
+    let named = records.filter(|record| record.kind_name() == "enforcement").map(|record| {
+        let fields: BTreeMap<_, _> = record.to_fields().into_iter().collect();
+        (fields["revocation"].to_string(), fields["ended"].to_string())
+    });
+    named.collect()
+}
+
+#[tokio::test]
+async fn what_was_sent_late_says_how_late() {
+    let world = World::new(Manner::Echoes).await;
+    let session = SessionId { node: NodeId(1), boot: BootId(1), number: 1 };
+    let attempt = Attempt { session, principal: name("loop-1"), on_behalf_of: None, target: name("shop") };
+    let state = world.authority.state();
+    let permit = admission::admit(&state, &attempt, Authority::now(&world.authority)).permit.expect("admitted");
+    let gate = Gate::new(Arc::new(permit), None);
+    assert_eq!(gate.forward(&world.authority, || ("in time", false)), Ok("in time"));
+    let late = Duration::from_millis(30);
+    let stopped = gate.forward(&world.authority, || {
+        world.authority.set_serving(false);
+        std::thread::sleep(late);
+        ("too late", false)
+    });
+    assert!(matches!(stopped, Err(Stopped::Late(by)) if by >= late), "{stopped:?}");
+}
+
+#[tokio::test]
+async fn a_listed_session_says_where_it_is_and_what_it_did() {
+    let world = World::new(Manner::Echoes).await;
+    let mut client = world.client().await;
+    for number in 1..=2 {
+        client.write_all(format!("orders {number}\n").as_bytes()).await.expect("sent");
+        assert_eq!(line(&mut client).await, format!("orders {number}"));
+    }
+    let listed = world.registry.list();
+    assert_eq!((listed.len(), listed[0].database.as_str(), listed[0].operations), (1, "db", 2));
 }
 
 #[tokio::test]

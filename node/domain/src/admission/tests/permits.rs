@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::command::Command;
 use crate::grant::TargetSelector;
-use crate::id::Index;
+use crate::id::{Index, RevocationId};
 
 const READ: &str = "postgres:select on app.public.orders";
 const DELETE: &str = "postgres:delete on app.public.orders";
@@ -137,6 +137,8 @@ fn what_was_taken_and_given_back_still_ends_the_session() {
     ] {
         let mut w = w.clone();
         let id = lock(&mut w, on.clone(), None);
+        let stopped = Refusal::Revoked { revocation: RevocationId(id.0), reason: format!("locked: incident ({id})") };
+        assert_eq!(p.renew(&w.state, w.state.now).err(), Some(stopped), "its reason is told, {on:?}");
         w.done(by("ana"), Command::DeleteLock { lock: id });
         assert!(w.admit("bot", "orders").permit.is_some(), "a new session is fine after {on:?}");
         assert!(matches!(p.renew(&w.state, w.state.now), Err(Refusal::Revoked { .. })), "the old one is not, {on:?}");
@@ -218,7 +220,7 @@ fn locks_refuse_and_say_which() {
         let mut w = w.clone();
         let end = w.stamp.after(Duration::from_secs(60));
         let id = lock(&mut w, on, Some(end));
-        assert_eq!(refused(&w, "bot"), Refusal::Locked { lock: id });
+        assert_eq!(refused(&w, "bot").to_string(), format!("locked: incident ({id})"));
         assert!(admit(&w.state, &attempt("bot", "orders"), end).permit.is_some(), "until it ends, whatever the sweep did");
     }
 }

@@ -184,7 +184,7 @@ fn an_admission_cites_what_it_read() {
             ("application_name", "psql"),
         ],
     );
-    let refused = Outcome::Revoked(Refusal::Locked { lock: LockId(1044) });
+    let refused = Outcome::Revoked(Refusal::Locked { lock: LockId(1044), reason: "incident 7".into() });
     let record = round_trip(&Event::Admission(Admission {
         principal: "Not A Name",
         owner: None,
@@ -197,7 +197,7 @@ fn an_admission_cites_what_it_read() {
     }));
     let Some(stored::Kind::Admission(admission)) = record.kind else { panic!("an admission") };
     assert_eq!((admission.principal.as_str(), admission.outcome), ("Not A Name", 3));
-    assert_eq!(admission.refusal, Some(stored::Refused { code: "locked".into(), detail: "lock-1044".into() }));
+    assert_eq!(admission.refusal, Some(stored::Refused { code: "locked".into(), detail: "lock-1044: incident 7".into() }));
 }
 
 #[test]
