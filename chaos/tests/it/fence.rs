@@ -36,6 +36,8 @@ fn a_stopped_node_delays_a_revocation_by_its_lease_and_never_wakes() {
         let took = begun.elapsed();
         ensure!(took < BOUND, "acknowledged after {took:?}: {receipt}");
         ensure!(receipt.contains("lease ran out"), "{receipt}");
+        let metrics = cluster.nodes[answering].get("/metrics")?;
+        ensure!(metrics.contains("assize_barrier_seconds_count{by=\"lease\"} 1"), "{metrics}");
         ensure!(cluster.nodes[stopped].ended()? == Some(SIGKILL), "the dead-man timer ends a stopped node");
         session.wait()?;
         ensure!(!cluster.postgres.statements()?.contains("in-hand"), "a statement came after the acknowledgment");

@@ -256,6 +256,11 @@ impl Cluster {
         self.node.publisher.clock().now()
     }
 
+    /// What is left of the serving lease; `None` without one.
+    pub fn lease_left(&self) -> Option<Duration> {
+        self.node.lease.left()
+    }
+
     /// The serving lease, less its guard. Checked as the last thing before a write towards a target.
     pub fn may_forward(&self) -> bool {
         self.node.lease.may_forward()

@@ -50,6 +50,8 @@ impl Node {
         };
         let revocation = RevocationId(index.0);
         let nodes = self.barrier(index, learned).await;
+        let by = if nodes.iter().any(|n| n.by_expiry) { "lease" } else { "enforced" };
+        metrics::histogram!("assize_barrier_seconds", "by" => by).record(learned.elapsed().as_secs_f64());
         let receipt = Receipt { revocation, nodes, made: self.publisher.clock().now() };
         self.file(&receipt);
         Ok((done, Some(receipt)))

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
 use cluster::Cluster;
-use metrics::{Unit, describe_gauge, gauge};
+use metrics::{Unit, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +17,9 @@ use tokio_util::sync::CancellationToken;
 pub(crate) fn recorder() -> Result<PrometheusHandle> {
     let handle = PrometheusBuilder::new().install_recorder().context("metrics")?;
     describe_gauge!("assize_lease_valid", "1 while this node may decide from its local state");
+    describe_gauge!("assize_lease_left_seconds", Unit::Seconds, "What is left of this node's lease; 0 without one");
+    describe_gauge!("assize_leader", "1 while this node leads the group");
+    describe_histogram!("assize_barrier_seconds", Unit::Seconds, "From the commit of a narrowing command to its acknowledgement here");
     describe_gauge!("assize_applied_index", "Last control entry applied here");
     describe_gauge!("assize_enforced_index", "Last control entry enforced on this node's sessions");
     describe_gauge!("assize_records_backlog", Unit::Bytes, "Records of this node that no quorum has committed yet");
@@ -52,11 +55,16 @@ fn readiness(cluster: &Cluster, draining: &AtomicBool) -> (StatusCode, String) {
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "no lease")
     };
-    (status, format!("{word}\nnode {}\napplied {applied}\nenforced {enforced}\n", cluster.node()))
+    let left = cluster.lease_left().unwrap_or_default().as_millis();
+    (status, format!("{word}\nnode {}\nlease {left} ms\napplied {applied}\nenforced {enforced}\n", cluster.node()))
 }
 
 fn scrape(cluster: &Cluster, metrics: &PrometheusHandle) -> String {
     gauge!("assize_lease_valid").set(if cluster.may_forward() { 1.0 } else { 0.0 });
+    gauge!("assize_lease_left_seconds").set(cluster.lease_left().unwrap_or_default().as_secs_f64());
+    for (group, leader) in [("control", cluster.leader()), ("audit", cluster.audit_leader())] {
+        gauge!("assize_leader", "group" => group).set(if leader == Some(cluster.node()) { 1.0 } else { 0.0 });
+    }
     gauge!("assize_applied_index").set(cluster.applied().borrow().0 as f64);
     gauge!("assize_enforced_index").set(cluster.enforced().borrow().0 as f64);
     gauge!("assize_records_backlog").set(cluster.records().backlog() as f64);

@@ -32,6 +32,10 @@ pub const RECORD_DEADLINE: Duration = Duration::from_secs(2);
 /// How long a statement waits for a lost lease to come back, for the same 3 s.
 pub const LEASE_DEADLINE: Duration = Duration::from_secs(2);
 
+/// How long sessions stay frozen without a lease before they are closed: a cluster that comes back by itself does so
+/// within an election and a lease.
+pub const LEASE_GRACE: Duration = Duration::from_secs(10);
+
 /// Bytes of client messages buffered: unparsed, and judged but not yet forwarded.
 pub const TOWARDS_UPSTREAM_MAX: usize = 704 * 1024;
 

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::authority::Authority;
 use crate::gate::Gate;
-use crate::limits::{DRAIN_DEADLINE, DRAIN_POLL, EXPIRY_POLL, SESSIONS_MAX, SESSIONS_PER_PRINCIPAL_MAX};
+use crate::limits::{DRAIN_DEADLINE, DRAIN_POLL, EXPIRY_POLL, LEASE_GRACE, SESSIONS_MAX, SESSIONS_PER_PRINCIPAL_MAX};
 use crate::protocol::{Activity, CancelKey};
 
 /// One live session, as others see it.
@@ -54,13 +54,14 @@ pub struct SessionSummary {
     pub activity: Activity,
 }
 
-#[derive(Default)]
 pub struct Registry {
     sessions: RwLock<HashMap<u64, Arc<Live>>>,
     per_principal: Mutex<BTreeMap<Name, usize>>,
     number: AtomicU64,
     /// The highest record sequence a session of this node used.
     last_sequence: AtomicU64,
+    /// How long frozen sessions wait for a lease.
+    grace: Duration,
 }
 
 /// What enforcing an index did on this node.
@@ -127,7 +128,18 @@ pub struct Registration {
 
 impl Registry {
     pub fn new() -> Arc<Self> {
-        Arc::default()
+        Self::with_grace(LEASE_GRACE)
+    }
+
+    /// `grace` instead of [`LEASE_GRACE`].
+    pub fn with_grace(grace: Duration) -> Arc<Self> {
+        Arc::new(Registry {
+            sessions: RwLock::default(),
+            per_principal: Mutex::default(),
+            number: AtomicU64::new(0),
+            last_sequence: AtomicU64::new(0),
+            grace,
+        })
     }
 
     /// Numbers of sessions count from 1 and are never given twice in a boot.
@@ -225,12 +237,14 @@ impl Registry {
         }
     }
 
-    /// Follows the lease and log time for as long as the node lives: freezes and thaws sessions, ends expired ones.
+    /// Follows the lease and log time for as long as the node lives: freezes and thaws sessions, ends those that were
+    /// frozen for too long, and expired ones.
     pub async fn watch(self: Arc<Self>, authority: Arc<dyn Authority>) {
         let mut serving = authority.serving();
         let mut tick = tokio::time::interval(EXPIRY_POLL);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut was_serving = *serving.borrow();
+        let mut frozen_until = None;
         loop {
             tokio::select! {
                 biased;
@@ -242,13 +256,27 @@ impl Registry {
                     if is_serving != was_serving {
                         was_serving = is_serving;
                         self.all().iter().for_each(|live| if is_serving { live.gate.thaw() } else { live.gate.freeze() });
+                        frozen_until = (!is_serving).then(|| Instant::now() + self.grace);
                         if !is_serving {
                             authority.fenced();
                         }
                     }
                 }
-                _ = tick.tick() => self.expire(authority.as_ref()),
+                _ = tick.tick() => {
+                    self.expire(authority.as_ref());
+                    if frozen_until.take_if(|until| *until <= Instant::now()).is_some() {
+                        self.end_all(&Refusal::NoLease);
+                    }
+                }
             }
+        }
+    }
+
+    /// Nobody waits for this: what is not with its target by now does not get there.
+    fn end_all(&self, refusal: &Refusal) {
+        for live in self.all() {
+            live.gate.shut(refusal.clone());
+            live.gate.abort_unless_drained();
         }
     }
 

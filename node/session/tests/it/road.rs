@@ -50,13 +50,16 @@ fn name(text: &str) -> Name {
 
 impl World {
     async fn new(manner: Manner) -> World {
+        Self::with(manner, Registry::new()).await
+    }
+
+    async fn with(manner: Manner, registry: Arc<Registry>) -> World {
         let target = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let at = target.local_addr().expect("bound").to_string();
         let seen = Arc::new(Mutex::new(Vec::new()));
         tokio::spawn(serve(target, manner, seen.clone()));
         let authority = Local(LocalAuthority::new(NodeId(1), LogTime(1_700_000_000_000), |_| None));
         let grant = found(&authority, at);
-        let registry = Registry::new();
         let parts = Parts::new(Arc::new(authority.clone()), registry.clone(), Tasks::new());
         let listener = session::listener::bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
         let address = listener.local_addr().expect("bound");
@@ -266,6 +269,20 @@ async fn a_listed_session_says_where_it_is_and_what_it_did() {
     }
     let listed = world.registry.list();
     assert_eq!((listed.len(), listed[0].database.as_str(), listed[0].operations), (1, "db", 2));
+}
+
+#[tokio::test]
+async fn frozen_sessions_end_when_no_lease_comes_within_the_grace() {
+    let world = World::with(Manner::Echoes, Registry::with_grace(Duration::from_millis(300))).await;
+    let mut client = world.client().await;
+    world.authority.set_serving(false);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    world.authority.set_serving(true);
+    client.write_all(b"orders 1\n").await.expect("sent");
+    assert_eq!(line(&mut client).await, "orders 1", "a lease that comes back in time thaws");
+    world.authority.set_serving(false);
+    assert!(line(&mut client).await.starts_with("over: "));
+    until("it is gone", || world.registry.is_empty()).await;
 }
 
 #[tokio::test]
