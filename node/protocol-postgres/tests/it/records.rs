@@ -41,7 +41,7 @@ async fn a_simple_query_that_is_not_recorded_is_answered_here() {
 async fn a_read_runs_at_once_and_its_answer_waits() {
     let world = World::with(READ).await;
     let client = world.client().await;
-    client.query("select id from orders", &[]).await.expect("warm");
+    client.simple_query("select id from orders").await.expect("warm");
     world.authority.set_committing(false);
     let asked = tokio::spawn(async move { client.simple_query("select note as waits_for_it from orders").await });
     world.until("the server has seen it", || world.server.log().contains("waits_for_it").then_some(())).await;
@@ -55,7 +55,7 @@ async fn a_read_runs_at_once_and_its_answer_waits() {
 async fn answers_that_wait_in_vain_are_thrown_away() {
     let world = World::with(READ).await;
     let client = world.client().await;
-    client.query("select id from orders", &[]).await.expect("warm");
+    client.simple_query("select id from orders").await.expect("warm");
     world.authority.set_committing(false);
     let error = client.simple_query("select note from orders").await.expect_err("no quorum");
     assert_eq!(World::sqlstate(&error), "57014");
@@ -66,7 +66,7 @@ async fn answers_that_wait_in_vain_are_thrown_away() {
 async fn without_a_lease_nothing_is_forwarded() {
     let world = World::with(WORK).await;
     let client = world.client().await;
-    client.query("select id from orders", &[]).await.expect("warm");
+    client.simple_query("select id from orders").await.expect("warm");
     world.authority.set_serving(false);
     let begun = Instant::now();
     let error = client.batch_execute("delete from orders").await.expect_err("no lease");
@@ -84,7 +84,7 @@ async fn without_a_lease_nothing_is_forwarded() {
 async fn what_still_waits_for_its_record_when_the_lease_ends_did_certainly_not_happen() {
     let world = World::with(WORK).await;
     let client = world.client().await;
-    client.query("select id from orders", &[]).await.expect("warm");
+    client.simple_query("select id from orders").await.expect("warm");
     world.authority.set_committing(false);
     let waiting = tokio::spawn(async move {
         let error = client.batch_execute("delete from orders").await.expect_err("never recorded");
