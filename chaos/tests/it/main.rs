@@ -4,6 +4,7 @@ mod admin;
 mod clients;
 mod hold;
 mod records;
+mod recovery;
 mod revocation;
 mod road;
 mod smoke;
