@@ -14,6 +14,7 @@ use crate::process::{Background, output, run};
 use crate::wait;
 
 pub mod node;
+mod recovery;
 
 /// How long a step of the set-up, or of what a test waits for, may take on a machine with two busy cores.
 pub const PATIENCE: Duration = Duration::from_secs(40);
@@ -84,6 +85,8 @@ pub struct Cluster {
     /// The line an auditor keeps outside: what `cluster init` printed.
     pub genesis: String,
     pub recovery_key: String,
+    /// Folder of the first admin's certificate.
+    admin: PathBuf,
     setup: Setup,
     dir: TempDir,
 }
@@ -137,12 +140,9 @@ impl Cluster {
             run(command().args(["cluster", "init", "--admin", "alice", "--config"]).arg(&nodes[0].config).arg("--admin-out").arg(&admin))?;
         nodes[0].start(&binary())?;
         let postgres = database.join().map_err(|_| anyhow::anyhow!("setting PostgreSQL up panicked"))??;
-        let line = |start: &str| {
-            let found = first.lines().find(|line| line.to_lowercase().contains(start));
-            found.and_then(|line| line.split_once(": ")).map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
-        };
-        let (genesis, recovery_key) = (line("genesis"), line("recovery key"));
-        let mut cluster = Cluster { nodes, postgres, genesis, recovery_key, setup, dir };
+        let genesis = value_of(&first, "genesis").with_context(|| first.clone())?;
+        let recovery_key = value_of(&first, "recovery key").with_context(|| first.clone())?;
+        let mut cluster = Cluster { nodes, postgres, genesis, recovery_key, admin, setup, dir };
         cluster.nodes[0].ready()?;
         for index in 1..3 {
             cluster.join(index)?;
@@ -230,16 +230,15 @@ impl Cluster {
     }
 
     fn admin(&self) -> Command {
-        let admin = self.dir.path().join("admin");
         let mut command = self.anybody();
-        command.env("ASSIZE_CERT", admin.join("cert.pem")).env("ASSIZE_KEY", admin.join("key.pem"));
+        command.env("ASSIZE_CERT", self.admin.join("cert.pem")).env("ASSIZE_KEY", self.admin.join("key.pem"));
         command
     }
 
     fn anybody(&self) -> Command {
         let addresses: Vec<String> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.admin)).collect();
         let mut command = command();
-        command.env("ASSIZE_ADDR", addresses.join(",")).env("ASSIZE_CA", self.dir.path().join("admin/ca.pem"));
+        command.env("ASSIZE_ADDR", addresses.join(",")).env("ASSIZE_CA", self.admin.join("ca.pem"));
         command
     }
 
@@ -333,7 +332,19 @@ impl Cluster {
         Ok(path)
     }
 
-    /// `audit verify` with the genesis that `cluster init` printed, and with no address of any cluster.
+    /// Waits until every record has a signed checkpoint above it.
+    ///
+    /// # Errors
+    /// When it has not within [`PATIENCE`].
+    pub fn signed(&self) -> Result<()> {
+        wait::until("every record to be signed", PATIENCE, || {
+            let status = self.json(&["cluster", "status"])?;
+            let logs = status["logs"].as_array().context("logs")?;
+            Ok((!logs.is_empty() && logs.iter().all(|log| log["size"] == log["checkpointSize"])).then_some(()))
+        })
+    }
+
+    /// `audit verify` with the genesis that `cluster init` or `cluster recover` printed, and with no address of any cluster.
     ///
     /// # Errors
     /// When it cannot be run.
@@ -364,6 +375,12 @@ pub fn tool(name: &str) -> Command {
     }
     command.env("PGCONNECT_TIMEOUT", "10").env("LC_ALL", "C");
     command
+}
+
+/// What stands after the colon in the first line that begins with `start`.
+fn value_of(text: &str, start: &str) -> Option<String> {
+    let found = text.lines().find(|line| line.starts_with(start))?;
+    found.split_once(": ").map(|(_, value)| value.trim().to_owned())
 }
 
 /// The first `PREFIX` with digits in a text, such as `request-12`.

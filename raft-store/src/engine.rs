@@ -12,6 +12,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 
 use openraft::storage::IOFlushed;
+use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
     BlockBasedOptions, ColumnFamilyDescriptor, DB, DBRecoveryMode, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions,
 };
@@ -160,6 +161,19 @@ impl Engine {
             })
             .map_err(|source| OpenError::Io { path: dir.into(), source })?;
         Ok(Engine { shared, syncer: Arc::new(Syncer { queue: Some(sender), thread: Some(thread) }) })
+    }
+
+    /// A copy of everything written so far, in a folder that does not exist yet, on the same file system: table files
+    /// are shared with this engine by hard links, and neither sees what is written to the other later.
+    ///
+    /// # Errors
+    /// When the copy cannot be made.
+    pub fn copy_to(&self, dir: &Path) -> io::Result<()> {
+        let covered = self.shared.db.latest_sequence_number();
+        let copied = Checkpoint::new(&self.shared.db).and_then(|checkpoint| checkpoint.create_checkpoint(dir));
+        copied.map_err(io::Error::other)?;
+        floor::Floor::note(dir, covered)?;
+        std::fs::copy(self.shared.dir.join("VERSION"), dir.join("VERSION")).map(drop)
     }
 
     pub(crate) fn db(&self) -> &DB {

@@ -1,7 +1,7 @@
 //! The operator's commands: what they change, what they refuse, and how they say so.
 
-use anyhow::{Context as _, ensure};
-use chaos::cluster::{Setup, with};
+use anyhow::{Context as _, Result, ensure};
+use chaos::cluster::{Cluster, Setup, id_in, number, with};
 
 #[test]
 fn apply_repeats_prunes_and_never_revives_what_was_revoked() {
@@ -41,4 +41,50 @@ fn apply_repeats_prunes_and_never_revives_what_was_revoked() {
         }
         Ok(())
     });
+}
+
+#[test]
+fn a_change_whose_answer_is_lost_is_done_once_however_often_it_is_repeated() {
+    with(Setup::default(), |cluster| {
+        let status = cluster.json(&["cluster", "status"])?;
+        let leader = usize::try_from(number(&status["leader"]))?.checked_sub(1).context("a leader")?;
+        let others: Vec<usize> = (0..3).filter(|node| *node != leader).collect();
+        let grant = ["grant", "create", "--principal", "bot", "--target", "orders", "-p", "postgres:select on app.public.payroll"];
+        let named = |id| [&grant[..], &["--request-id", id]].concat();
+
+        // The leader writes it down, and nobody is there to make it count.
+        for node in &others {
+            cluster.nodes[*node].signal("STOP")?;
+        }
+        let lost = cluster.cli_at(leader, &[&named("deploy-17")[..], &["--timeout", "2s"]].concat());
+        for node in &others {
+            cluster.nodes[*node].signal("CONT")?;
+        }
+        let lost = lost?.fails(3)?;
+        ensure!(lost.contains("outcome unknown") && lost.contains("--request-id deploy-17"), "{lost}");
+        for node in others {
+            if !cluster.nodes[node].is_up() {
+                cluster.restart(node)?;
+            }
+        }
+        cluster.settled()?;
+
+        let made = cluster.cli(&named("deploy-17"))?.ok()?;
+        let id = id_in(&made, "grant-").with_context(|| made.clone())?;
+        for node in 0..3 {
+            let again = cluster.cli_at(node, &named("deploy-17"))?.ok()?;
+            ensure!(id_in(&again, "grant-").as_ref() == Some(&id), "node {node}: {again} instead of {id}");
+        }
+        ensure!(on_payroll(cluster)? == 1, "it was done once");
+        // Another id is another change.
+        cluster.cli(&named("deploy-18"))?.ok()?;
+        ensure!(on_payroll(cluster)? == 2);
+        Ok(())
+    });
+}
+
+fn on_payroll(cluster: &Cluster) -> Result<usize> {
+    let grants = cluster.json(&["grant", "list", "--principal", "bot", "--all"])?;
+    let grants = grants["grants"].as_array().context("grants")?;
+    Ok(grants.iter().filter(|grant| grant["permissions"].to_string().contains("payroll")).count())
 }

@@ -5,6 +5,7 @@ mod clients;
 mod fence;
 mod hold;
 mod records;
+mod recovery;
 mod revocation;
 mod road;
 mod smoke;

@@ -20,11 +20,7 @@ fn an_export_verifies_offline_and_a_flipped_byte_does_not() {
         let earlier = cluster.export("earlier.bin")?;
         cluster.sql(&cluster.url(0, "bot", &token), "delete from orders where id = 3")?.ok()?;
         let second = wait::until("a later checkpoint", PATIENCE, || Ok(Some(checkpoint(cluster)?).filter(|size| *size > first)))?;
-        wait::until("every record to be signed", PATIENCE, || {
-            let status = cluster.json(&["cluster", "status"])?;
-            let logs = status["logs"].as_array().context("logs")?;
-            Ok(logs.iter().all(|log| log["size"] == log["checkpointSize"]).then_some(()))
-        })?;
+        cluster.signed()?;
         let later = cluster.export("later.bin")?;
         for node in 0..3 {
             cluster.kill(node);

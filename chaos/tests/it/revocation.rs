@@ -7,7 +7,7 @@ use chaos::wait;
 use serde_json::Value;
 
 #[test]
-fn revocation_locks_and_expiry_end_live_sessions_on_all_nodes() {
+fn revocation_and_expiry_end_live_sessions_on_all_nodes() {
     with(Setup::default(), |cluster| {
         let token = cluster.token("bot")?;
         let running = sleepers(cluster, "bot", &token)?;
@@ -28,18 +28,7 @@ fn revocation_locks_and_expiry_end_live_sessions_on_all_nodes() {
         let refused = cluster.sql(&cluster.url(1, "bot", &token), "select 1")?.fails(2)?;
         ensure!(refused.contains("FATAL"), "{refused}");
 
-        // A lock says the same about a target, until it is deleted.
         let builder = cluster.token("builder")?;
-        let running = sleepers(cluster, "builder", &builder)?;
-        let locked = cluster.cli(&["lock", "create", "--target", "orders", "--reason", "incident 7"])?.ok()?;
-        let lock = id_in(&locked, "lock-").with_context(|| locked.clone())?;
-        ended(cluster, running, &format!("locked: incident 7 ({lock})"), id_in(&locked, "revocation-"))?;
-        on_record(cluster, &locked)?;
-        ensure!(cluster.sql(&cluster.url(2, "builder", &builder), "select 1")?.code == 2);
-        cluster.cli(&["lock", "delete", &lock])?.ok()?;
-        cluster.settled()?;
-        ensure!(cluster.sql(&cluster.url(2, "builder", &builder), "select 1")?.ok()?.trim() == "1");
-
         // A token: the sessions opened with it, and no other's.
         let tokens = cluster.json(&["token", "list", "builder"])?;
         let id = tokens["tokens"][0]["id"].as_str().with_context(|| tokens.to_string())?.to_owned();
@@ -68,6 +57,49 @@ fn revocation_locks_and_expiry_end_live_sessions_on_all_nodes() {
             .ok()?;
         let running = sleepers(cluster, "bot", &second)?;
         ended(cluster, running, "", None)
+    });
+}
+
+#[test]
+fn a_lock_ends_sessions_and_refuses_logins_until_it_is_deleted() {
+    with(Setup::default(), |cluster| {
+        let builder = cluster.token("builder")?;
+        let works = |node: usize| cluster.sql(&cluster.url(node, "builder", &builder), "select 1");
+        for on in [["--principal", "builder"], ["--target", "orders"], ["--credential", "app-gateway"]] {
+            let running = sleepers(cluster, "builder", &builder)?;
+            let locked = cluster.cli(&[&["lock", "create", "--reason", "incident 7"], &on[..]].concat())?.ok()?;
+            let lock = id_in(&locked, "lock-").with_context(|| locked.clone())?;
+            for node in 1..=3 {
+                ensure!(locked.contains(&format!("node {node}: enforced")), "{locked}");
+            }
+            ended(cluster, running, &format!("locked: incident 7 ({lock})"), id_in(&locked, "revocation-"))?;
+            on_record(cluster, &locked)?;
+            for node in 0..3 {
+                let refused = works(node)?.fails(2)?;
+                ensure!(refused.contains("FATAL") && refused.contains(&lock), "{on:?} on node {node}: {refused}");
+            }
+            cluster.cli(&["lock", "delete", &lock])?.ok()?;
+            cluster.settled()?;
+            for node in 0..3 {
+                ensure!(works(node)?.ok()?.trim() == "1", "{on:?} is gone: node {node} lets the agent in again");
+            }
+        }
+
+        // On one session: that one ends, its siblings go on.
+        let mut running = sleepers(cluster, "builder", &builder)?;
+        let listed = cluster.json(&["session", "list", "--principal", "builder"])?;
+        let sessions = listed["sessions"].as_array().with_context(|| listed.to_string())?;
+        let of_first = sessions.iter().filter_map(|session| session["id"].as_str()).find(|id| id.starts_with("session-1-"));
+        let session = of_first.with_context(|| listed.to_string())?;
+        let locked = cluster.cli(&["lock", "create", "--session", session, "--reason", "that one"])?.ok()?;
+        let revocation = id_in(&locked, "revocation-").with_context(|| locked.clone())?;
+        let mut first = running.remove(0);
+        let status = first.ended(PATIENCE)?;
+        ensure!(!status.success() && first.tail().contains("57P01") && first.tail().contains(&revocation), "{}", first.tail());
+        wait::until("two running statements", PATIENCE, || Ok((asleep(cluster)? == "2").then_some(())))?;
+        ensure!(running.iter_mut().all(Background::is_running), "its siblings go on");
+        ensure!(works(0)?.ok()?.trim() == "1", "and the agent may log in");
+        Ok(())
     });
 }
 

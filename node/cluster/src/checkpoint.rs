@@ -36,7 +36,13 @@ const COSIGN_DEADLINE: Duration = Duration::from_millis(900);
 /// What this node last made checkpoints of, as leader.
 #[derive(Default)]
 pub(crate) struct Checkpoints {
-    done: Mutex<BTreeMap<LogName, u64>>,
+    done: Mutex<BTreeMap<LogName, Done>>,
+}
+
+struct Done {
+    size: u64,
+    /// Who had to sign. Other voters have to sign again, or a log that does not grow is without a head of theirs.
+    voters: Vec<NodeId>,
 }
 
 /// Whether `signature` over `message` is by `key`; what [`domain::audit::checkpoint::verify`] asks for.
@@ -83,20 +89,30 @@ impl Node {
             }
             for log in LogName::ALL {
                 let size = self.reader(log).size();
-                let done =
-                    self.checkpoints.done.lock().get(&log).copied().or_else(|| self.checkpoints_of(log).last().map(|h| h.checkpoint.size));
-                if size == 0 || done.is_some_and(|d| d >= size) {
+                if size == 0 || self.signed_size(log).is_some_and(|signed| signed >= size) {
                     continue;
                 }
                 match self.make_checkpoint(log, size).await {
-                    Ok(()) => drop(self.checkpoints.done.lock().insert(log, size)),
+                    Ok(voters) => drop(self.checkpoints.done.lock().insert(log, Done { size, voters })),
                     Err(why) => tracing::debug!(log = log.as_str(), size, why, "no checkpoint this time"),
                 }
             }
         }
     }
 
-    async fn make_checkpoint(self: &Arc<Self>, log: LogName, size: u64) -> Result<(), String> {
+    fn voters(&self) -> Vec<NodeId> {
+        self.publisher.state().members.values().filter(|m| m.role == MemberRole::Voter).map(|m| m.id).collect()
+    }
+
+    /// Leaves under the newest head that a majority of today's voters signed.
+    fn signed_size(&self, log: LogName) -> Option<u64> {
+        let voters = self.voters();
+        let done = self.checkpoints.done.lock().get(&log).filter(|done| done.voters == voters).map(|done| done.size);
+        done.or_else(|| self.checkpoints_of(log).iter().filter(|head| head.complete).map(|head| head.checkpoint.size).max())
+    }
+
+    /// Gives the voters that had to sign it.
+    async fn make_checkpoint(self: &Arc<Self>, log: LogName, size: u64) -> Result<Vec<NodeId>, String> {
         let reader = self.reader(log);
         let root =
             tokio::task::spawn_blocking(move || reader.root_at(size)).await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
@@ -143,7 +159,7 @@ impl Node {
                 Written::Unknown(why) => return Err(why),
             }
         }
-        Ok(())
+        Ok(voters)
     }
 
     /// Against the node's current key: a signature that does not verify now would never verify.
@@ -188,9 +204,11 @@ impl Node {
         CosignResponse { signature: Some(Bytes::copy_from_slice(signature.as_ref())), differs: false }
     }
 
-    /// Heads of a log with their signatures, oldest first.
+    /// Heads of a log with their signatures, oldest first. Those of an earlier incarnation, none of whose signers is a
+    /// node of this one, have another origin and are left out.
     pub(crate) fn checkpoints_of(&self, log: LogName) -> Vec<SignedHead> {
         let state = self.publisher.state();
+        let is_member = |signed: &BTreeMap<u64, SignedCheckpoint>| signed.keys().any(|node| state.members.contains_key(&NodeId(*node)));
         let is_voter = |node: &NodeId| state.members.get(node).is_some_and(|m| m.role == MemberRole::Voter);
         let needed = majority(state.members.values().filter(|m| m.role == MemberRole::Voter).count());
         let heads = self.readers.heads.read();
@@ -205,6 +223,10 @@ impl Node {
             let complete = signatures.iter().filter(|(node, _)| is_voter(node)).count() >= needed;
             Some(SignedHead { checkpoint, signatures, complete })
         };
-        heads.range(range).filter_map(|(key, signatures)| of_size(key, signatures)).collect()
+        heads
+            .range(range)
+            .filter(|(_, signatures)| is_member(signatures))
+            .filter_map(|(key, signatures)| of_size(key, signatures))
+            .collect()
     }
 }

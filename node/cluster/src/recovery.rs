@@ -8,6 +8,7 @@
 //! missing, moved or changed does not open, and a file without its end is refused.
 
 mod install;
+mod place;
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use domain::audit::checkpoint::{Origin, VerifierKey};
 use domain::id::{Name, NodeId};
 use openraft::Raft;
 use openraft::async_runtime::watch::WatchReceiver;
@@ -30,6 +32,7 @@ use crate::node::Node;
 use crate::pki::{Authority, Identity, Issued, PkiError, Subject};
 use crate::raft::{SnapshotOf, StateMachine};
 use crate::secrets::{self, KeyEncryptionKey, RecoveryKey, SecretError};
+pub use place::Place;
 
 const MAGIC: &[u8] = b"assize-backup-1\n";
 /// Bytes of one sealed item: a frame of a snapshot, which one long leaf may fill.
@@ -116,6 +119,8 @@ pub struct Recovered {
     pub node: NodeId,
     pub admin: Issued,
     pub admin_trust_pem: String,
+    /// What auditors pin from now on: the key of the incarnation's first checkpoints, as a C2SP verifier key.
+    pub genesis: String,
 }
 
 struct Sealer<W> {
@@ -297,6 +302,9 @@ pub async fn from_backup(path: &Path, recovery: &RecoveryKey, new: &RecoverAs<'_
     let kek: [u8; 32] = head.kek[..].try_into().map_err(|_| damaged("has a malformed key"))?;
     let node = NodeId(head.last_node + 1);
     install::groups(&new.dir.join("store"), node, control, audit).await?;
+    for spool in ["incoming-control", "incoming-audit"].map(|name| new.dir.join(name)) {
+        std::fs::remove_dir(&spool).map_err(|source| RecoveryError::Io { path: spool, source })?;
+    }
     write_home(new, &head.cluster, head.incarnation + 1, node, &KeyEncryptionKey::from_bytes(kek), recovery)
 }
 
@@ -307,9 +315,11 @@ pub async fn from_survivor(survivor: &Path, recovery: &RecoveryKey, new: &Recove
     let old = Home::open(survivor)?;
     let kek = recovery.unwrap(&old.kek_recovery)?;
     let kek: [u8; 32] = kek[..].try_into().map_err(|_| damaged("has a malformed key"))?;
-    let (control, audit, last_node) = install::read_survivor(&old.store_dir(), old.node).await?;
+    let scratch = new.dir.join("survivor");
+    let (control, audit, last_node) = install::read_survivor(&old.store_dir(), old.node, &scratch).await?;
     let node = NodeId(last_node + 1);
     install::groups(&new.dir.join("store"), node, control, Some(audit)).await?;
+    std::fs::remove_dir_all(&scratch).map_err(|source| RecoveryError::Io { path: scratch, source })?;
     write_home(new, &old.cluster, old.incarnation + 1, node, &KeyEncryptionKey::from_bytes(kek), recovery)
 }
 
@@ -346,7 +356,9 @@ fn write_home(
             sealing_private: RecoveryKey::generate()?.private_bytes(),
         },
     )?;
-    Ok(Recovered { cluster: cluster.to_owned(), incarnation, node, admin, admin_trust_pem: peers.cert_pem })
+    let origin = Origin { cluster: cluster.to_owned(), incarnation, log: String::new() };
+    let genesis = VerifierKey { name: origin.signer(node), key: Home::open(new.dir)?.checkpoint_public() }.to_string();
+    Ok(Recovered { cluster: cluster.to_owned(), incarnation, node, admin, admin_trust_pem: peers.cert_pem, genesis })
 }
 
 #[cfg(test)]

@@ -45,6 +45,12 @@ pub struct RecoverArgs {
     /// File with the recovery key that `cluster init` printed.
     #[arg(long, value_name = "FILE")]
     pub recovery_key_file: Option<PathBuf>,
+    /// The person with all rights from now on, known before or new; a client certificate is made for them.
+    #[arg(long, value_name = "NAME", default_value = "admin")]
+    pub admin: String,
+    /// Where that person's certificate and key go; by default `admin/` beside the data.
+    #[arg(long, value_name = "FOLDER")]
+    pub admin_out: Option<PathBuf>,
     /// Approvals become void and grants wait for confirmation: say that this is understood.
     #[arg(long)]
     pub yes: bool,

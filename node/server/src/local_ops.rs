@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use cluster::join::{self, JoinAs, JoinToken};
 use cluster::pki::Issued;
-use cluster::recovery::{self, RecoverAs};
+use cluster::recovery::{self, Place, RecoverAs};
 use cluster::secrets::RecoveryKey;
 use ctl::{InitArgs, JoinArgs, LocalOps, RecoverArgs};
 use domain::id::Name;
@@ -33,6 +33,16 @@ fn write_private(path: &Path, content: &[u8]) -> Result<()> {
     let mut file =
         std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).with_context(|| path.display().to_string())?;
     file.write_all(content).with_context(|| path.display().to_string())
+}
+
+const ADMIN_FILES: [&str; 3] = ["cert.pem", "key.pem", "ca.pem"];
+
+/// Said before anything is done that would have to be undone.
+fn ensure_no_admin(folder: &Path) -> Result<()> {
+    match ADMIN_FILES.iter().map(|name| folder.join(name)).find(|file| file.exists()) {
+        Some(file) => bail!("{} is there already; say --admin-out", file.display()),
+        None => Ok(()),
+    }
 }
 
 /// Where an administrator's client certificate goes, and what its client trusts.
@@ -113,21 +123,34 @@ impl LocalOps for OnThisMachine {
         let config = Config::load(&args.config)?;
         let Some(key_file) = &args.recovery_key_file else { bail!("--recovery-key-file is needed") };
         let key = RecoveryKey::parse(&secret_line(key_file)?)?;
-        let admin: Name = "admin".parse()?;
-        let (dir, hosts) = (&config.data_dir, hosts(&config));
-        let new = RecoverAs { dir, first_admin: &admin, hosts: &hosts };
+        let admin: Name = args.admin.parse().context("--admin")?;
+        let folder = std::path::absolute(admin_folder(&config, args.admin_out))?;
+        let place = match &args.backup {
+            Some(_) => Place::empty(&config.data_dir)?,
+            None => Place::of_survivor(&config.data_dir)?,
+        };
+        // A folder inside the survivor's makes room with it.
+        let built = folder
+            .strip_prefix(std::path::absolute(&config.data_dir)?)
+            .map_or_else(|_| folder.clone(), |inside| place.stage().join(inside));
+        ensure_no_admin(if place.lost_dir().is_some() { &built } else { &folder })?;
+        let (dir, hosts) = (place.stage(), hosts(&config));
+        let new = RecoverAs { dir: &dir, first_admin: &admin, hosts: &hosts };
         let recovered = match &args.backup {
             Some(backup) => apart(|| Ok(runtime()?.block_on(recovery::from_backup(backup, &key, &new))?))?,
-            None => {
-                // The survivor's folder makes room for the new node's and is kept beside it.
-                let lost = dir.with_extension("lost");
-                std::fs::rename(dir, &lost).with_context(|| format!("{} to {}", dir.display(), lost.display()))?;
-                apart(|| Ok(runtime()?.block_on(recovery::from_survivor(&lost, &key, &new))?))?
-            }
+            None => apart(|| Ok(runtime()?.block_on(recovery::from_survivor(&config.data_dir, &key, &new))?))?,
         };
-        let folder = admin_folder(&config, None);
-        write_admin(&folder, &recovered.admin, &recovered.admin_trust_pem)?;
+        let lost = place.lost_dir();
+        let written = write_admin(&built, &recovered.admin, &recovered.admin_trust_pem);
+        if let Err(error) = written.and_then(|()| Ok(place.settle()?)) {
+            ADMIN_FILES.iter().for_each(|name| drop(std::fs::remove_file(built.join(name))));
+            return Err(error);
+        }
         writeln!(out, "cluster {} goes on as incarnation {}, node {}", recovered.cluster, recovered.incarnation, recovered.node)?;
+        if let Some(lost) = lost {
+            writeln!(out, "the data before is kept in {}", lost.display())?;
+        }
+        writeln!(out, "genesis, for whoever verifies the audit log: {}", recovered.genesis)?;
         writeln!(out, "confirm grants with `assize grant confirm`; add nodes with new join tokens")?;
         say_how_to_connect(out, &config, &folder, &admin)
     }

@@ -55,6 +55,11 @@ impl Floor {
         Ok(Floor { file, value })
     }
 
+    /// For a copy that holds everything up to `value`.
+    pub(super) fn note(dir: &Path, value: u64) -> io::Result<()> {
+        std::fs::write(dir.join("FLOOR"), encode(value))
+    }
+
     pub(super) fn value(&self) -> u64 {
         self.value.load(Ordering::Acquire)
     }

@@ -217,6 +217,23 @@ async fn groups_of_one_engine_do_not_touch_each_other() {
     assert_eq!(two.try_get_log_entries(..).await.expect("reads").len(), 20);
 }
 
+#[tokio::test]
+async fn a_copy_holds_what_was_written_and_goes_its_own_way() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let engine = open(&dir.path().join("one")).expect("opens");
+    let mut log = engine.log_store(0).expect("empty");
+    append(&mut log, (1..=20).map(|n| entry(1, n)).collect()).await;
+    engine.copy_to(&dir.path().join("two")).expect("copied");
+    let copy = open(&dir.path().join("two")).expect("opens while the other is open");
+    let mut copied = copy.log_store(0).expect("whole");
+    assert_eq!(copied.try_get_log_entries(..).await.expect("reads").len(), 20);
+    append(&mut copied, vec![entry(1, 21)]).await;
+    drop((log, engine));
+    let engine = open(&dir.path().join("one")).expect("opens again");
+    assert_eq!(engine.log_store(0).expect("whole").last_index(), Some(20));
+    assert_eq!(copied.last_index(), Some(21));
+}
+
 /// Whoever waits learns of the failure, the hook runs once, and nothing is taken any more.
 #[tokio::test]
 async fn a_poisoned_engine_takes_and_promises_nothing() {

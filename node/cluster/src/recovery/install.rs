@@ -71,8 +71,11 @@ async fn begin<M: Machine>(mut store: Store<M>, mut log: LogStore, node: NodeId,
 }
 
 /// Both groups of a node that does not run, with all that its logs hold, and the highest node id ever given.
-pub(super) async fn read_survivor(dir: &Path, node: NodeId) -> Result<(SnapshotOf, SnapshotOf, u64), RecoveryError> {
-    let engines = engines(dir)?;
+/// The survivor itself stays as it is, should its quorum be found again: what it had not applied is applied to a copy
+/// in `scratch`, a new folder on the same file system.
+pub(super) async fn read_survivor(dir: &Path, node: NodeId, scratch: &Path) -> Result<(SnapshotOf, SnapshotOf, u64), RecoveryError> {
+    copy(&engines(dir)?, scratch).map_err(failed)?;
+    let engines = engines(scratch)?;
     let publisher = Publisher::new(node, BootId(0));
     let log = engines.control.log_store(CONTROL_GROUP).map_err(failed)?;
     let store = Store::open(&engines.control, CONTROL_GROUP, ControlMachine::new(publisher.clone())).map_err(failed)?;
@@ -81,7 +84,15 @@ pub(super) async fn read_survivor(dir: &Path, node: NodeId) -> Result<(SnapshotO
     let store = Store::open(&engines.audit_data, AUDIT_GROUP, audit_machine()).map_err(failed)?;
     let audit = drain(store, log).await?;
     let last_node = publisher.state().members.keys().map(|n| n.0).max().unwrap_or(0);
-    Ok((received(control, dir).await?, received(audit, dir).await?, last_node))
+    Ok((received(control, scratch).await?, received(audit, scratch).await?, last_node))
+}
+
+/// The engines are held open meanwhile: no node can be writing to them.
+fn copy(engines: &Engines, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    engines.control.copy_to(&to.join("control"))?;
+    engines.audit_log.copy_to(&to.join("audit-log"))?;
+    engines.audit_data.copy_to(&to.join("audit-data"))
 }
 
 /// Applies what the log holds beyond the state, and takes a snapshot.
