@@ -30,11 +30,13 @@ pub struct Setup {
     /// Two more listeners a node: `tls` (SCRAM, TLS if asked for) and `password` (TLS only, bound to `orders`), and
     /// TLS with verification between the gateway and PostgreSQL.
     pub tls: bool,
+    /// How long a held statement keeps its client waiting, in seconds.
+    pub hold: u64,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Setup { release: Release::Fifteen, tls: false }
+        Setup { release: Release::Fifteen, tls: false, hold: 20 }
     }
 }
 
@@ -172,7 +174,11 @@ impl Cluster {
     /// The fixture's access, with this cluster's addresses.
     pub fn access(&self) -> String {
         let tls = if self.setup.tls { "{ rootsFile: ca.pem, serverName: localhost }" } else { "{ mode: \"off\" }" };
-        ACCESS.replace("$PORT", &self.postgres.port.to_string()).replace("$TLS", tls).replace("$GATEWAY", GATEWAY_USER)
+        ACCESS
+            .replace("$PORT", &self.postgres.port.to_string())
+            .replace("$TLS", tls)
+            .replace("${HOLD}", &self.setup.hold.to_string())
+            .replace("$GATEWAY", GATEWAY_USER)
     }
 
     /// A file of the fixture's folder, where `apply` also finds the password.
@@ -189,11 +195,12 @@ impl Cluster {
         self.dir.path().join(name).display().to_string()
     }
 
-    /// Waits until all three nodes serve and have applied the same.
+    /// Waits until all three nodes hold a lease, serve and have applied the same.
     ///
     /// # Errors
     /// When they do not within [`PATIENCE`].
     pub fn settled(&self) -> Result<()> {
+        self.nodes.iter().try_for_each(Node::ready)?;
         wait::until("three serving nodes that agree", PATIENCE, || {
             let status = self.json(&["cluster", "status"])?;
             let committed = status["committed"].clone();

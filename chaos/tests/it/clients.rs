@@ -9,9 +9,12 @@ use chaos::postgres::{GATEWAY_USER, Release, SUPERUSER};
 use chaos::process::Background;
 use chaos::wait;
 
+/// Each client has something refused that nobody approves: it need not wait long for that.
+const HOLD: u64 = 2;
+
 #[test]
 fn clients_do_their_work_against_postgresql_15_and_outlive_a_node() {
-    with(Setup::default(), |cluster| {
+    with(Setup { hold: HOLD, ..Setup::default() }, |cluster| {
         all(cluster)?;
         a_node_is_lost(cluster)
     });
@@ -19,7 +22,7 @@ fn clients_do_their_work_against_postgresql_15_and_outlive_a_node() {
 
 #[test]
 fn clients_do_their_work_against_postgresql_18() {
-    with(Setup { release: Release::Eighteen, ..Setup::default() }, all);
+    with(Setup { release: Release::Eighteen, hold: HOLD, ..Setup::default() }, all);
 }
 
 fn all(cluster: &mut Cluster) -> Result<()> {

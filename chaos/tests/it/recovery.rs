@@ -170,9 +170,9 @@ fn verifies(cluster: &Cluster, before: &Before, name: &str) -> Result<()> {
     let now = records(cluster)?;
     ensure!(now.starts_with(&before.records) && !before.records.is_empty(), "the parent's records come first: {now:#?}");
     let control = cluster.cli(&["audit", "query", "--log", "control", "--full", "--limit", "10000"])?.ok()?;
-    let foundings: Vec<&str> = control.lines().filter(|line| line.contains("FoundCluster {")).collect();
+    let foundings: Vec<&str> = control.lines().filter(|line| line.contains("command: found cluster ")).collect();
     ensure!(
-        foundings.len() == 2 && foundings[0].contains("incarnation: 1") && foundings[1].contains("incarnation: 2"),
+        foundings.len() == 2 && foundings[0].contains("incarnation 1") && foundings[1].contains("incarnation 2"),
         "the parent is on record: {foundings:#?}"
     );
     Ok(())
