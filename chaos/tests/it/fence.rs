@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use chaos::cluster::{PATIENCE, Setup, with};
+use chaos::cluster::{PATIENCE, Setup, number, with};
 use chaos::process::SIGKILL;
 use chaos::wait;
 
@@ -53,6 +53,7 @@ fn a_stopped_node_delays_a_revocation_by_its_lease_and_never_wakes() {
 /// A node (from 0) that leads nothing, so that what is measured is the barrier and no election.
 fn follower(cluster: &chaos::cluster::Cluster) -> Result<usize> {
     let status = cluster.json(&["cluster", "status"])?;
-    let leads = |node: usize| status["logs"].as_array().is_some_and(|logs| logs.iter().any(|log| log["leader"] == (node + 1).to_string()));
+    let logs = status["logs"].as_array().with_context(|| status.to_string())?;
+    let leads = |node: usize| logs.iter().any(|log| number(&log["leader"]) == node as u64 + 1);
     (0..3).find(|node| !leads(*node)).with_context(|| status.to_string())
 }
