@@ -67,7 +67,9 @@ fn a_change_whose_answer_is_lost_is_done_once_however_often_it_is_repeated() {
                 cluster.restart(node)?;
             }
         }
-        cluster.settled()?;
+        for node in &cluster.nodes {
+            node.ready()?;
+        }
 
         let made = cluster.cli(&named("deploy-17"))?.ok()?;
         let id = id_in(&made, "grant-").with_context(|| made.clone())?;

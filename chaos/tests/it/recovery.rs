@@ -71,7 +71,9 @@ fn a_cluster_that_lost_two_of_three_nodes_starts_over_from_the_survivor() {
         for node in 0..3 {
             cluster.restart(node)?;
         }
-        cluster.settled()?;
+        for node in &cluster.nodes {
+            node.ready()?;
+        }
         ensure!(incarnation(cluster)? == 1, "the quorum was found again");
         let url = cluster.url(2, "bot", &before.token);
         ensure!(cluster.sql(&url, "select count(*) from orders")?.ok()?.trim() == "6");
