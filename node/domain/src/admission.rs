@@ -6,6 +6,7 @@
 
 mod effective;
 pub mod permit;
+mod recent;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use crate::target::Target;
 use crate::time::LogTime;
 use crate::verdict::Verdict;
 pub use permit::Permit;
+pub use recent::Recent;
 
 /// An identified principal wants a session with a target.
 #[derive(Debug, Clone, PartialEq, Eq)]

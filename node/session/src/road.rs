@@ -262,7 +262,8 @@ impl Road {
         if let Some(refusal) = self.live.gate.shut_reason() {
             return Err(refusal);
         }
-        let admission = self.permit.renew(&state, self.parts.authority.now())?;
+        let admission =
+            self.permit.renew_by(&state, self.parts.authority.now(), |state, attempt, now| self.parts.admit(state, attempt, now))?;
         let permit = Arc::new(admission.permit.ok_or(Refusal::NoGrant)?);
         if self.permit.writes_allowed() != permit.writes_allowed() && !self.permit.writes_allowed() {
             // The session was opened read-only at the target and stays so; the next one gets more.

@@ -5,12 +5,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::admission::{self, Attempt, Permit};
+use domain::admission::{self, Admission, Attempt, Permit, Recent};
 use domain::credential::Credential;
 use domain::id::SessionId;
 use domain::refusal::Refusal;
 use domain::state::State;
 use domain::target::Target;
+use domain::time::LogTime;
+use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tracing::Instrument;
@@ -35,13 +37,31 @@ pub struct Parts {
     pub tasks: Tasks,
     pub handshakes: Arc<Handshakes>,
     cancels: Semaphore,
+    recent: Mutex<Recent>,
 }
 
 impl Parts {
     /// Also starts following the lease and log time for this registry.
     pub fn new(authority: Arc<dyn Authority>, registry: Arc<Registry>, tasks: Tasks) -> Arc<Self> {
         tasks.spawn(crate::tasks::Kind::Watch, registry.clone().watch(authority.clone()));
-        Arc::new(Parts { authority, registry, tasks, handshakes: Arc::default(), cancels: Semaphore::new(CANCELS_MAX) })
+        Arc::new(Parts {
+            authority,
+            registry,
+            tasks,
+            handshakes: Arc::default(),
+            cancels: Semaphore::new(CANCELS_MAX),
+            recent: Mutex::default(),
+        })
+    }
+
+    /// The review of `attempt`, or the one of another session of the same parties that still holds.
+    pub(crate) fn admit(&self, state: &State, attempt: &Attempt, now: LogTime) -> Admission {
+        if let Some(again) = self.recent.lock().find(state, attempt, now) {
+            return again;
+        }
+        let admission = admission::admit(state, attempt, now);
+        self.recent.lock().keep(attempt, &admission);
+        admission
     }
 
     /// Stops taking connections, asks sessions to end when their statement is done, drops who is left at `deadline`.
@@ -139,7 +159,7 @@ async fn admit(attempt: Attempt, claim: &Claim, peer: SocketAddr, parts: &Arc<Pa
     // somebody is working on this very agent, and the client may come again.
     for _ in 0..3 {
         let state = parts.authority.state();
-        let admission = admission::admit(&state, &attempt, parts.authority.now());
+        let admission = parts.admit(&state, &attempt, parts.authority.now());
         let sequence = records::admission(parts, &attempt, &admission, claim, &peer.to_string());
         let permit = match (&admission.outcome, admission.permit) {
             (admission::Outcome::Revoked(refusal), _) => return Err(refusal.clone()),

@@ -1,5 +1,7 @@
 //! The permit: proof that an admission said yes. Only admission can make one; dialling a target takes `&Permit`.
 
+use std::sync::Arc;
+
 use super::effective::Effective;
 use super::table::Table;
 use super::{Admission, Attempt, Outcome, admit};
@@ -19,6 +21,12 @@ use crate::verdict::Verdict;
 #[derive(Debug, Clone)]
 pub struct Permit {
     attempt: Attempt,
+    /// Shared by the permits of all sessions of the same parties: thousands of one agent are one table.
+    reviewed: Arc<Reviewed>,
+}
+
+#[derive(Debug)]
+struct Reviewed {
     admitted_at: Index,
     decision_version: Index,
     valid_until: Option<LogTime>,
@@ -58,8 +66,7 @@ impl Permit {
         let to_come = state.grants_of(&principal.name).filter(may_count);
         let changes = to_come.filter_map(|g| g.next_change(now));
         let valid_until = changes.chain(job.and_then(|job| job.expires)).chain(effective.lock_ends).min();
-        Permit {
-            attempt: attempt.clone(),
+        let reviewed = Reviewed {
             admitted_at: state.applied,
             decision_version: decision_version(state, attempt),
             valid_until,
@@ -75,7 +82,13 @@ impl Permit {
                 roles: effective.roles.into_iter().collect(),
                 grants: grants.iter().map(|grant| grant.id).collect(),
             },
-        }
+        };
+        Permit { attempt: attempt.clone(), reviewed: Arc::new(reviewed) }
+    }
+
+    /// The same for another session of the same parties.
+    pub(super) fn for_session(&self, session: SessionId) -> Permit {
+        Permit { attempt: Attempt { session, ..self.attempt.clone() }, reviewed: self.reviewed.clone() }
     }
 
     pub fn session(&self) -> SessionId {
@@ -96,64 +109,64 @@ impl Permit {
 
     /// All that is permitted, by all grants together. Worked out on demand; verdicts do not need it.
     pub fn permissions(&self) -> PermissionSet {
-        PermissionSet::new(self.sets.iter().flat_map(PermissionSet::iter).cloned())
+        PermissionSet::new(self.reviewed.sets.iter().flat_map(PermissionSet::iter).cloned())
     }
 
     /// The grants it was made from.
     pub fn grants(&self) -> &[GrantId] {
-        &self.rests_on.grants
+        &self.reviewed.rests_on.grants
     }
 
     /// The entry at which what was read last changed: two permits of one session with the same decision version, made
     /// before [`Permit::valid_until`], say the same.
     pub fn decision_version(&self) -> Index {
-        self.decision_version
+        self.reviewed.decision_version
     }
 
     /// The applied index of the state it was made from.
     pub fn admitted_at(&self) -> Index {
-        self.admitted_at
+        self.reviewed.admitted_at
     }
 
     pub fn job_version(&self) -> Option<Index> {
-        self.job_version
+        self.reviewed.job_version
     }
 
     pub fn target_version(&self) -> Index {
-        self.target_version
+        self.reviewed.target_version
     }
 
     /// When time alone changes what is permitted: something expires, begins, or its review is overdue.
     pub fn valid_until(&self) -> Option<LogTime> {
-        self.valid_until
+        self.reviewed.valid_until
     }
 
     /// Time has changed what is permitted; admission must look again.
     pub fn is_over(&self, now: LogTime) -> bool {
-        self.valid_until.is_some_and(|end| end <= now)
+        self.reviewed.valid_until.is_some_and(|end| end <= now)
     }
 
     /// Ask the leader for a read index before every operation.
     pub fn strict(&self) -> bool {
-        self.strict
+        self.reviewed.strict
     }
 
     /// Something that changes data may be permitted. If not, the session can run read-only at the target.
     /// Calls of `pg_catalog` functions count as reading: the server itself refuses those that write, there.
     pub fn writes_allowed(&self) -> bool {
-        self.writes
+        self.reviewed.writes
     }
 
     /// Nothing that the admission read has changed in `state`. Time is told by [`Permit::is_over`]. A comparison in most
     /// cases, four map look-ups otherwise.
     pub fn is_current(&self, state: &State) -> bool {
-        state.indexes().touched_any <= self.admitted_at || decision_version(state, &self.attempt) == self.decision_version
+        state.indexes().touched_any <= self.reviewed.admitted_at || decision_version(state, &self.attempt) == self.reviewed.decision_version
     }
 
     /// The grant that covers this access, as a whole or its first column.
     pub fn covers(&self, access: &Access) -> Option<GrantId> {
         let mut grants = Vec::new();
-        self.table.cover(access, &mut grants).then(|| grants.first().copied()).flatten()
+        self.reviewed.table.cover(access, &mut grants).then(|| grants.first().copied()).flatten()
     }
 
     /// Decides on one operation. `digest` is that of its execution: it finds an approval given for exactly this.
@@ -185,7 +198,8 @@ impl Permit {
     /// What the grants alone say.
     pub(super) fn judge_by_grants(&self, operation: &Operation) -> Verdict {
         let mut grants = Vec::new();
-        let missing: Vec<Access> = operation.accesses.iter().filter(|access| !self.table.cover(access, &mut grants)).cloned().collect();
+        let missing: Vec<Access> =
+            operation.accesses.iter().filter(|access| !self.reviewed.table.cover(access, &mut grants)).cloned().collect();
         if missing.is_empty() { Verdict::Allow { grants } } else { Verdict::Hold { missing } }
     }
 
@@ -204,7 +218,9 @@ impl Permit {
 
     fn same_versions(&self, request: &Request) -> bool {
         match &request.ask {
-            Ask::Exact { job_version, target_version, .. } => (*job_version, *target_version) == (self.job_version, self.target_version),
+            Ask::Exact { job_version, target_version, .. } => {
+                (*job_version, *target_version) == (self.reviewed.job_version, self.reviewed.target_version)
+            }
             Ask::Window { .. } => false,
         }
     }
@@ -215,6 +231,19 @@ impl Permit {
     /// When the session must end: it is not admitted any more, or something it rests on was taken away since, be it
     /// given back already (a lock that is gone again, a grant that was issued anew).
     pub fn renew(&self, state: &State, now: LogTime) -> Result<Admission, Refusal> {
+        self.renew_by(state, now, admit)
+    }
+
+    /// As [`Permit::renew`], by an `admit` that may know the answer already ([`super::Recent`]).
+    ///
+    /// # Errors
+    /// As [`Permit::renew`].
+    pub fn renew_by(
+        &self,
+        state: &State,
+        now: LogTime,
+        admit: impl FnOnce(&State, &Attempt, LogTime) -> Admission,
+    ) -> Result<Admission, Refusal> {
         if let Some(refusal) = self.narrowed_since(state) {
             return Err(refusal);
         }
@@ -236,7 +265,7 @@ impl Permit {
     /// What was taken away after this permit was made.
     fn narrowed_since(&self, state: &State) -> Option<Refusal> {
         let since = |narrowed: Option<Index>, what: &dyn Fn() -> String| match narrowed {
-            Some(at) if at <= self.admitted_at => None,
+            Some(at) if at <= self.reviewed.admitted_at => None,
             Some(at) => {
                 // A lock narrows at its own index; one that is gone again left no words.
                 let lock = state.locks.get(&LockId(at.0));
@@ -246,7 +275,7 @@ impl Permit {
             None => Some(Refusal::Revoked { revocation: RevocationId(state.cluster.narrowed.0), reason: what() }),
         };
         let Attempt { principal, target, .. } = &self.attempt;
-        let RestsOn { job, credential, roles, grants } = &self.rests_on;
+        let RestsOn { job, credential, roles, grants } = &self.reviewed.rests_on;
         for id in grants {
             let grant = state.grants.get(id);
             if let Some(GrantStatus::Revoked { reason, revocation, .. }) = grant.map(|g| &g.status) {

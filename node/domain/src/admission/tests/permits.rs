@@ -112,6 +112,45 @@ fn a_permit_is_current_until_something_it_read_changes() {
     assert!(p.renew(&loaded, loaded.now).is_ok());
 }
 
+/// Whatever is found must be what a review would say now; and it is found exactly while the permit is current.
+#[test]
+fn a_review_done_lately_is_taken_again_only_while_it_would_say_the_same() {
+    let mut w = World::new();
+    let second = Attempt { session: session(2, 9), ..attempt("bot", "orders") };
+    let mut recent = Recent::default();
+    assert!(recent.find(&w.state, &second, w.state.now).is_none());
+    recent.keep(&attempt("bot", "orders"), &w.admit("bot", "orders"));
+    recent.keep(&attempt("bot", "nowhere"), &w.admit("bot", "nowhere"));
+    w.done(by("ana"), person_command("hal", true));
+    w.pass(Duration::from_secs(5));
+
+    let again = recent.find(&w.state, &second, w.state.now).expect("nothing has changed for bot");
+    let anew = admit(&w.state, &second, w.state.now);
+    assert_eq!((&again.outcome, &again.cited), (&anew.outcome, &anew.cited));
+    let (again, anew) = (again.permit.expect("admitted"), anew.permit.expect("admitted"));
+    assert_eq!((again.session(), again.permissions(), again.grants()), (second.session, anew.permissions(), anew.grants()));
+    assert_eq!(again.valid_until(), anew.valid_until());
+    let none = |w: &World, attempt: &Attempt| assert!(recent.find(&w.state, attempt, w.state.now).is_none(), "{attempt:?}");
+    none(&w, &attempt("bot", "nowhere"));
+    none(&w, &Attempt { on_behalf_of: Some(name("cora")), ..second.clone() });
+
+    let mut narrowed = w.clone();
+    narrowed.done(by("ana"), Command::RevokeGrant { grant: only_grant(&w), reason: "incident 12".to_owned() });
+    none(&narrowed, &second);
+    for on in [LockOn::Principal(name("cora")), LockOn::Target(name("orders")), LockOn::Session(second.session)] {
+        let mut locked = w.clone();
+        lock(&mut locked, on, None);
+        none(&locked, &second);
+    }
+    let mut ends = grant_command("bot", "orders", READ);
+    let Command::IssueGrant { expires, .. } = &mut ends else { unreachable!("it is one") };
+    *expires = Some(w.state.now.after(Duration::from_secs(60)));
+    w.grant(by("ana"), ends);
+    recent.keep(&second, &admit(&w.state, &second, w.state.now));
+    assert!(recent.find(&w.state, &second, w.state.now).is_some());
+    assert!(recent.find(&w.state, &second, w.state.now.after(Duration::from_secs(60))).is_none(), "time changes what is permitted");
+}
+
 #[test]
 fn a_stale_permit_does_not_decide() {
     let mut w = World::new();
