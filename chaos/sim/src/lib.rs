@@ -7,3 +7,4 @@
 
 pub mod flaw;
 pub mod model;
+pub mod simulation;
