@@ -1,0 +1,4 @@
+mod check;
+mod figures;
+mod model;
+mod simulation;
