@@ -140,7 +140,8 @@ impl Publisher {
                 left.insert(*node, (at, now));
             }
         }
-        left.retain(|_, (_, learned)| now.0.saturating_sub(learned.0) <= barrier_wait() * 2);
+        // Not by age: what is forgotten too early would be noted as new by the next state that is published.
+        left.retain(|node, _| state.members.get(node).is_some_and(|member| matches!(member.serving, Serving::No { .. })));
     }
 
     /// Who a barrier that starts now has to hear from, each with the moment after which its silence is as good

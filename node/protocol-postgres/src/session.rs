@@ -249,6 +249,11 @@ impl Machine for Session {
     }
 
     fn farewell(&mut self, refusal: &Refusal, road: &mut Road) {
+        // "Nothing was done" may not be said of what the target has: a client that believed it would do it twice.
+        let is_unknown = matches!(refusal, Refusal::NoLease | Refusal::NotRecorded)
+            && !(self.read_only_session || self.read_only_transaction)
+            && self.pipeline.has_forwarded(road.outward.written());
+        let refusal = if is_unknown { &Refusal::OutcomeUnknown } else { refusal };
         let mut words = BytesMut::new();
         crate::refusal::fatal(refusal).write(&mut words);
         road.homeward.push(&words, 0);

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::figures::{MS, RENEWAL_DEADLINE, TARGET_DELAY_MAX, barrier_wait};
+use super::figures::{FENCE_MARGIN, LEASE, MS, TARGET_DELAY_MAX, barrier_wait};
 use super::history::{Fact, History, Revoked};
 use super::{END, HEALTHY_FROM};
 
@@ -75,15 +75,23 @@ pub fn acknowledged_in_time(history: &History) -> Vec<Violation> {
     history.facts.iter().filter_map(late).collect()
 }
 
-/// R5: nothing reaches the target later than 250 ms of log time after its grant ended. By a true clock that is later by
-/// what log time itself is late: wall clocks here err by 20 ms, and the reports of them that make up the median may have
-/// been under way as long as a renewal may take.
+/// R5: nothing is decided under a grant later than 250 ms after it ended (and the 20 ms by which wall clocks err here), and
+/// nothing decided before is still on its way when a lease and its fences are over.
 pub fn overdue_is_closed(history: &History) -> Vec<Violation> {
     let late = |(at, fact): &(u64, Fact)| match fact {
         Fact::Delivered { statement } => {
-            let end = history.statements[*statement].expires?;
-            (*at > end + 270 * MS + RENEWAL_DEADLINE)
-                .then(|| violation("R5", *at, format!("statement {statement} came {} ms after its grant had ended", (at - end) / MS)))
+            let it = &history.statements[*statement];
+            let end = it.expires? + 270 * MS;
+            (it.decided > end || *at > end + LEASE + FENCE_MARGIN).then(|| {
+                violation(
+                    "R5",
+                    *at,
+                    format!(
+                        "statement {statement} was decided {} ms after its grant had ended",
+                        it.decided.saturating_sub(it.expires.unwrap_or(0)) / MS
+                    ),
+                )
+            })
         }
         _ => None,
     };

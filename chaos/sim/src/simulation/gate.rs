@@ -80,8 +80,17 @@ impl Sim {
         let statement = self.history.statements.len();
         let boot = self.nodes[node].boot;
         let nothing = Index(0);
-        let unjudged =
-            Statement { node, boot, agent, grants: Vec::new(), admitted_at: nothing, decided_at: nothing, granted: false, expires: None };
+        let unjudged = Statement {
+            node,
+            boot,
+            agent,
+            grants: Vec::new(),
+            admitted_at: nothing,
+            decided_at: nothing,
+            decided: 0,
+            granted: false,
+            expires: None,
+        };
         self.history.statements.push(unjudged);
         self.statement_connections.push(usize::MAX);
         // Its record is committed meanwhile.
@@ -140,6 +149,7 @@ impl Sim {
         let known = &mut self.history.statements[statement];
         (known.admitted_at, known.decided_at, known.granted, known.expires) = (admitted_at, self.world.index(applied), granted, expires);
         known.grants = grants;
+        known.decided = self.now;
         self.statement_connections[statement] = connection;
         // Between the check and the write a thread may lose its core.
         let delay = if self.rng.in_thousand(30) { self.rng.range(MS, 300 * MS) } else { self.rng.range(5, 60) };

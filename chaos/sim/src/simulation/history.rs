@@ -13,6 +13,8 @@ pub struct Statement {
     /// The state its permit was made from, and the state it was decided on.
     pub admitted_at: Index,
     pub decided_at: Index,
+    /// When that was; microseconds since the run began.
+    pub decided: u64,
     /// What `domain` says of that state when it is asked again: there is a grant.
     pub granted: bool,
     /// When the grant ends, by a true clock; microseconds since the run began.

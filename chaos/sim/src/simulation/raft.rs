@@ -175,6 +175,8 @@ impl Sim {
         if pre {
             let lonely = self.now >= raft.heard_at + ELECTION.0 && raft.role != Role::Leader;
             let granted = term > raft.term && behind && lonely;
+            // Who is refused learns the term, or one with a longer log and a lower term would ask for ever.
+            let term = if granted { term } else { raft.term };
             return self.send(node, from, Message::VoteReply { term, granted, pre });
         }
         self.adopt(node, term);
@@ -189,7 +191,7 @@ impl Sim {
     }
 
     fn count_vote(&mut self, node: usize, from: usize, term: u32, granted: bool, pre: bool) {
-        if !pre {
+        if !pre || !granted {
             self.adopt(node, term);
         }
         let majority = self.majority();

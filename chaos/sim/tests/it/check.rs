@@ -3,7 +3,7 @@
 use domain::id::{GrantId, Index};
 use sim::simulation::check::{self, CHECKS};
 use sim::simulation::history::{Fact, History, Revoked, Statement};
-use sim::simulation::{Setup, figures, run};
+use sim::simulation::{END, Setup, figures, run};
 
 const MS: u64 = figures::MS;
 
@@ -28,6 +28,7 @@ fn statement(history: &mut History, change: impl FnOnce(&mut Statement)) -> usiz
         grants: vec![GrantId(7)],
         admitted_at: Index(20),
         decided_at: Index(20),
+        decided: 0,
         granted: true,
         expires: None,
     };
@@ -69,7 +70,7 @@ fn finds_a_delivery_after_the_acknowledgement() {
 #[test]
 fn lets_pass_what_does_not_rest_on_what_was_revoked() {
     let mut history = good();
-    let end = figures::SECOND * 17;
+    let end = END;
     let elsewhere = statement(&mut history, |s| s.agent = 2);
     let another = statement(&mut history, |s| s.grants = vec![GrantId(8)]);
     plant(&mut history, end, acknowledged(Some(GrantId(7)), end));
@@ -84,7 +85,7 @@ fn lets_pass_what_does_not_rest_on_what_was_revoked() {
 #[test]
 fn finds_an_acknowledgement_that_took_too_long() {
     let mut history = good();
-    let end = figures::SECOND * 17;
+    let end = END;
     plant(&mut history, end, acknowledged(Some(GrantId(7)), end - 2_200 * MS));
     assert_eq!(check::all(&history), []);
     plant(&mut history, end, acknowledged(Some(GrantId(7)), end - 2_400 * MS));
@@ -94,8 +95,10 @@ fn finds_an_acknowledgement_that_took_too_long() {
 #[test]
 fn finds_a_delivery_under_a_grant_that_has_ended() {
     let mut history = good();
-    let statement = statement(&mut history, |s| s.expires = Some(LATE - 1_300 * MS));
+    let statement = statement(&mut history, |s| (s.expires, s.decided) = (Some(LATE - 1_300 * MS), LATE - 1_300 * MS));
     plant(&mut history, LATE, Fact::Delivered { statement });
+    assert_eq!(check::all(&history), [], "it was under way");
+    history.statements[statement].decided = LATE;
     broken(&history, "R5");
 }
 
@@ -140,7 +143,7 @@ fn finds_who_does_not_come_back() {
     plant(&mut history, LATE, Fact::Final { node: 0, serves: true, applied: applied - 4 });
     broken(&history, "R18");
     let mut history = good();
-    plant(&mut history, 16_500 * MS, Fact::LoginRefused { node: 0 });
+    plant(&mut history, 18_500 * MS, Fact::LoginRefused { node: 0 });
     broken(&history, "R22");
 }
 

@@ -241,8 +241,3 @@ fn found_clients_told_that_nothing_was_done() {
 fn found_log_time_without_clocks() {
     found(Quirk::LogTimeWithoutClocks, "R5", 20_000);
 }
-
-#[test]
-fn found_clocks_set_back() {
-    found(Quirk::ClocksSetBack, "R5", 20_000);
-}

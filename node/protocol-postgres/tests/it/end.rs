@@ -175,6 +175,17 @@ async fn a_lost_lease_ends_open_transactions_and_freezes_the_rest() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_target_has_when_the_lease_ends_is_not_called_undone() {
+    let world = World::with(&format!("{SLEEP}\npostgres:update on postgres.public.orders")).await;
+    let client = world.client().await;
+    let running = tokio::spawn(async move { client.simple_query("update orders set note = 'x' where pg_sleep(60) is null").await });
+    world.until("it runs at the server", || (world.running("pg_sleep") == 1).then_some(())).await;
+    world.authority.set_serving(false);
+    let error = running.await.expect("does not panic").expect_err("the lease is over");
+    assert_eq!(World::sqlstate(&error), "08007");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cancel_requests_for_other_nodes_are_passed_on() {
     let world = World::with(READ).await;
     let mut stream = tokio::net::TcpStream::connect(world.address).await.expect("accepted");
