@@ -48,9 +48,6 @@ impl Cluster {
         for index in 1..3 {
             self.join(index)?;
         }
-        for node in &self.nodes {
-            node.ready()?;
-        }
         self.settled()
     }
 }

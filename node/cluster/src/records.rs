@@ -5,8 +5,8 @@
 //! ```
 //! A batch costs its commit (two syncs and four messages) whatever is in it, so one is on its way at a time, and what
 //! gathers meanwhile is the next, and it waits a little for those that the last one let go ([`Pace`]); only full ones
-//! overtake, up to a bound. A record nobody waits for goes with the next
-//! that somebody does, or after [`UNAWAITED_DELAY`].
+//! overtake, up to a bound. A record nobody waits for goes with the next that somebody does, or after
+//! [`UNAWAITED_DELAY`].
 //!
 //! The state machine takes a node's sequences without gap and once: a batch that comes again is recognised by (node,
 //! boot, first sequence), one that comes too early is refused. So after any doubt everything that is not acknowledged
