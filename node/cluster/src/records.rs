@@ -308,12 +308,13 @@ impl Node {
         }
         let mut deadline = Instant::now() + RECORDS_ATTEMPT;
         loop {
-            let due = loop {
-                let due = self.records.due(in_flight.len());
-                if !matches!(due, Due::Now) {
-                    break due;
+            let due_at = loop {
+                match self.records.due(in_flight.len()) {
+                    Due::Now => {}
+                    Due::At(at) => break Some(at),
+                    Due::Never => break None,
                 }
-                let Some(cut) = self.records.cut(self.home.node.0, self.boot.0) else { break Due::Never };
+                let Some(cut) = self.records.cut(self.home.node.0, self.boot.0) else { break None };
                 if in_flight.is_empty() {
                     deadline = Instant::now() + RECORDS_ATTEMPT;
                 }
@@ -323,7 +324,6 @@ impl Node {
                     return Break::Lost(e);
                 }
             };
-            let due_at = if let Due::At(at) = due { Some(at) } else { None };
             tokio::select! {
                 answer = channel.rx.expect() => match answer.and_then(wire::decode::<wire::BatchResponse>) {
                     Ok(answer) => match self.acknowledged(answer, in_flight) {
