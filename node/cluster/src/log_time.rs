@@ -42,6 +42,10 @@ fn extrapolate(time: LogTime, at: Boottime, now: Boottime) -> LogTime {
     time.after(elapsed * 100 / (100 - DRIFT_PERCENT))
 }
 
+fn extrapolate_wall(wall_ms: u64, age: Duration) -> u64 {
+    wall_ms.saturating_add(age.as_millis() as u64)
+}
+
 /// What a leader knows of the voters' wall clocks, and how far it let log time run.
 #[derive(Default)]
 pub(crate) struct StampClock {
@@ -51,22 +55,36 @@ pub(crate) struct StampClock {
 }
 
 impl StampClock {
+    /// A report can be long on its way and so show too little, never too much: unless the clock was really set back,
+    /// the later of two accounts is the better one.
     pub(crate) fn heard(&mut self, node: NodeId, wall_ms: u64, at: Boottime) {
-        self.walls.insert(node, (wall_ms, at));
+        let before = self.walls.get(&node).map_or(0, |(wall, heard)| extrapolate_wall(*wall, at.0.saturating_sub(heard.0)));
+        let only_late = wall_ms < before && u128::from(before - wall_ms) < LOG_TIME_LEAD_MAX.as_millis();
+        self.walls.insert(node, (if only_late { before } else { wall_ms }, at));
+    }
+
+    /// A majority of the voters' clocks stands behind what would be stamped now. Without it the stamp may lie as far back
+    /// as the last entry took to be committed and applied: good enough for the log, not for a lease.
+    pub(crate) fn knows(&self, voters: &[NodeId], now: Boottime) -> bool {
+        self.clocks(voters, now).count() * 2 > voters.len()
+    }
+
+    /// What the voters' clocks show now, as far as they were heard lately.
+    fn clocks(&self, voters: &[NodeId], now: Boottime) -> impl Iterator<Item = u64> {
+        voters
+            .iter()
+            .filter_map(|node| self.walls.get(node))
+            .map(move |(wall, at)| (*wall, now.0.saturating_sub(at.0)))
+            .filter(|(_, age)| *age <= VOTER_CLOCK_AGE_MAX)
+            .map(|(wall, age)| extrapolate_wall(wall, age))
     }
 
     /// The stamp for an entry: the median of the voters' clocks, extrapolated on BOOTTIME; at least `floor` (where the
     /// log stands), and no further ahead of this leader's BOOTTIME than the bound.
     /// With no majority of clocks, log time advances with BOOTTIME alone.
     pub(crate) fn stamp(&mut self, voters: &[NodeId], floor: LogTime, floor_at: Boottime, now: Boottime) -> LogTime {
-        let mut clocks: Vec<u64> = voters
-            .iter()
-            .filter_map(|node| self.walls.get(node))
-            .map(|(wall, at)| (*wall, now.0.saturating_sub(at.0)))
-            .filter(|(_, age)| *age <= VOTER_CLOCK_AGE_MAX)
-            .map(|(wall, age)| wall.saturating_add(age.as_millis() as u64))
-            .collect();
-        if clocks.len() * 2 <= voters.len() {
+        let mut clocks: Vec<u64> = self.clocks(voters, now).collect();
+        if !self.knows(voters, now) {
             let elapsed = now.0.saturating_sub(floor_at.0);
             return if floor == LogTime(0) { LogTime(clocks.first().copied().unwrap_or(0)) } else { floor.after(elapsed) };
         }
@@ -136,6 +154,30 @@ mod tests {
         assert_eq!(clock.stamp(&VOTERS, LogTime(1_000), at(0), at(250)), LogTime(1_250));
         clock.forget_stale(at(60_000));
         assert!(clock.walls.is_empty());
+    }
+
+    #[test]
+    fn a_majority_of_clocks_must_be_fresh() {
+        let mut clock = StampClock::default();
+        clock.heard(NodeId(1), 1_000, at(0));
+        clock.heard(NodeId(9), 1_000, at(0));
+        assert!(!clock.knows(&VOTERS, at(0)), "one voter and one that has no vote");
+        clock.heard(NodeId(2), 1_000, at(100));
+        assert!(clock.knows(&VOTERS, at(100)));
+        assert!(!clock.knows(&VOTERS, at(1 + VOTER_CLOCK_AGE_MAX.as_millis() as u64)), "the first is too old");
+    }
+
+    #[test]
+    fn a_late_report_sets_no_clock_back_but_a_set_clock_does() {
+        let mut clock = clock([1_000_000; 3], at(0));
+        for node in VOTERS {
+            clock.heard(node, 1_000_100, at(900));
+        }
+        assert_eq!(clock.stamp(&VOTERS, LogTime(0), at(0), at(900)), LogTime(1_000_900));
+        for node in VOTERS {
+            clock.heard(node, 500_000, at(1_000));
+        }
+        assert_eq!(clock.clocks(&VOTERS, at(1_000)).collect::<Vec<_>>(), [500_000; 3]);
     }
 
     #[test]

@@ -141,13 +141,18 @@ impl Node {
 
     /// The stamp a proposal gets from this leader now.
     pub(crate) fn stamp(&self) -> LogTime {
+        self.log_time().0
+    }
+
+    /// What this leader would stamp now, and whether a majority of the voters' clocks stands behind it.
+    pub(crate) fn log_time(&self) -> (LogTime, bool) {
         let state = self.publisher.state();
         let voters = self.control_voters();
         let now = Boottime::now();
-        let mut leading = self.leading.lock();
-        leading.clocks.forget_stale(now);
-        leading.clocks.heard(self.home.node, crate::clock::wall_ms(), now);
-        leading.clocks.stamp(&voters, state.now, self.publisher.stamped(), now)
+        let clocks = &mut self.leading.lock().clocks;
+        clocks.forget_stale(now);
+        clocks.heard(self.home.node, crate::clock::wall_ms(), now);
+        (clocks.stamp(&voters, state.now, self.publisher.stamped(), now), clocks.knows(&voters, now))
     }
 
     /// Ticks while this node leads and something can expire (DESIGN §3).

@@ -159,10 +159,14 @@ impl Node {
             leading.clocks.heard(from, request.wall_ms, now);
             leading.heard.insert(from, Heard { at: now, enforced: Index(request.enforced) });
         }
-        match raft::read_index(&self.control(), RENEWAL_DEADLINE).await {
-            // What a tick would say now: log time may stand still in the log while nothing can expire.
-            Ok(index) => wire::ReadIndexResponse { index: Some(index), log_time: self.stamp().0, refused: None },
-            Err(why) => refuse(why),
+        let index = match raft::read_index(&self.control(), RENEWAL_DEADLINE).await {
+            Ok(index) => index,
+            Err(why) => return refuse(why),
+        };
+        // What a tick would say now: log time may stand still in the log while nothing can expire.
+        match self.log_time() {
+            (log_time, true) => wire::ReadIndexResponse { index: Some(index), log_time: log_time.0, refused: None },
+            (_, false) => refuse("the leader has not heard a majority of the voters' clocks yet".to_owned()),
         }
     }
 
