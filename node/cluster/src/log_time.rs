@@ -42,14 +42,10 @@ fn extrapolate(time: LogTime, at: Boottime, now: Boottime) -> LogTime {
     time.after(elapsed * 100 / (100 - DRIFT_PERCENT))
 }
 
-fn extrapolate_wall(wall_ms: u64, age: Duration) -> u64 {
-    wall_ms.saturating_add(age.as_millis() as u64)
-}
-
 /// What a leader knows of the voters' wall clocks, and how far it let log time run.
 #[derive(Default)]
 pub(crate) struct StampClock {
-    walls: BTreeMap<NodeId, (u64, Boottime)>,
+    walls: BTreeMap<NodeId, (LogTime, Boottime)>,
     /// First stamp of this process that a majority of clocks stood behind.
     anchor: Option<(LogTime, Boottime)>,
 }
@@ -58,9 +54,10 @@ impl StampClock {
     /// A report can be long on its way and so show too little, never too much: unless the clock was really set back,
     /// the later of two accounts is the better one.
     pub(crate) fn heard(&mut self, node: NodeId, wall_ms: u64, at: Boottime) {
-        let before = self.walls.get(&node).map_or(0, |(wall, heard)| extrapolate_wall(*wall, at.0.saturating_sub(heard.0)));
-        let only_late = wall_ms < before && u128::from(before - wall_ms) < LOG_TIME_LEAD_MAX.as_millis();
-        self.walls.insert(node, (if only_late { before } else { wall_ms }, at));
+        let told = LogTime(wall_ms);
+        let before = self.walls.get(&node).map_or(told, |(wall, heard)| wall.after(at.0.saturating_sub(heard.0)));
+        let set_back = before.since(told) >= LOG_TIME_LEAD_MAX;
+        self.walls.insert(node, (if set_back { told } else { told.max(before) }, at));
     }
 
     /// A majority of the voters' clocks stands behind what would be stamped now. Without it the stamp may lie as far back
@@ -70,27 +67,27 @@ impl StampClock {
     }
 
     /// What the voters' clocks show now, as far as they were heard lately.
-    fn clocks(&self, voters: &[NodeId], now: Boottime) -> impl Iterator<Item = u64> {
+    fn clocks(&self, voters: &[NodeId], now: Boottime) -> impl Iterator<Item = LogTime> {
         voters
             .iter()
             .filter_map(|node| self.walls.get(node))
             .map(move |(wall, at)| (*wall, now.0.saturating_sub(at.0)))
             .filter(|(_, age)| *age <= VOTER_CLOCK_AGE_MAX)
-            .map(|(wall, age)| extrapolate_wall(wall, age))
+            .map(|(wall, age)| wall.after(age))
     }
 
     /// The stamp for an entry: the median of the voters' clocks, extrapolated on BOOTTIME; at least `floor` (where the
     /// log stands), and no further ahead of this leader's BOOTTIME than the bound.
     /// With no majority of clocks, log time advances with BOOTTIME alone.
     pub(crate) fn stamp(&mut self, voters: &[NodeId], floor: LogTime, floor_at: Boottime, now: Boottime) -> LogTime {
-        let mut clocks: Vec<u64> = self.clocks(voters, now).collect();
         if !self.knows(voters, now) {
             let elapsed = now.0.saturating_sub(floor_at.0);
-            return if floor == LogTime(0) { LogTime(clocks.first().copied().unwrap_or(0)) } else { floor.after(elapsed) };
+            return if floor == LogTime(0) { self.clocks(voters, now).next().unwrap_or(floor) } else { floor.after(elapsed) };
         }
+        let mut clocks: Vec<LogTime> = self.clocks(voters, now).collect();
         clocks.sort_unstable();
         // The lower of the two middle ones: late is safe, early would expire what is still valid.
-        let median = LogTime(clocks[(clocks.len() - 1) / 2]);
+        let median = clocks[(clocks.len() - 1) / 2];
         let (anchor, anchored_at) = *self.anchor.get_or_insert((median.max(floor), now));
         let bound = anchor.after(now.0.saturating_sub(anchored_at.0) + LOG_TIME_LEAD_MAX);
         if median > bound {
@@ -177,7 +174,7 @@ mod tests {
         for node in VOTERS {
             clock.heard(node, 500_000, at(1_000));
         }
-        assert_eq!(clock.clocks(&VOTERS, at(1_000)).collect::<Vec<_>>(), [500_000; 3]);
+        assert_eq!(clock.clocks(&VOTERS, at(1_000)).collect::<Vec<_>>(), [LogTime(500_000); 3]);
     }
 
     #[test]
