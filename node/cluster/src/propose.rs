@@ -198,6 +198,7 @@ impl Expiring {
                 && seen.jobs.ptr_eq(&state.jobs)
                 && seen.principals.ptr_eq(&state.principals)
                 && seen.join_tokens.ptr_eq(&state.join_tokens)
+                && seen.reviews.ptr_eq(&state.reviews)
         });
         if !same {
             self.any = can_expire(state);
@@ -212,6 +213,7 @@ fn can_expire(state: &domain::state::State) -> bool {
         || state.requests.values().any(|r| r.status.is_open() || r.is_spendable())
         || state.locks.values().any(|l| l.expires.is_some())
         || state.jobs.values().any(|j| j.expires.is_some())
-        || state.principals.values().any(|p| p.tokens.values().any(|t| t.expires.is_some()))
+        || state.principals.values().any(|p| p.tokens.values().any(|t| t.expires.is_some() || t.review_due.is_some()))
         || state.join_tokens.values().any(|t| t.spent_by.is_none())
+        || state.reviews.values().any(|r| !r.is_closed() || r.repeats_at.is_some())
 }

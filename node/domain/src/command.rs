@@ -10,8 +10,10 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
+mod close_review;
 mod confirm_grant;
 mod create_lock;
+mod decide_items;
 mod decide_request;
 mod delete_credential;
 mod delete_job;
@@ -21,10 +23,12 @@ mod delete_role;
 mod delete_target;
 mod file_receipt;
 mod found_cluster;
+mod hand_items;
 mod issue_grant;
 mod issue_token;
 mod make_join_token;
 mod open_request;
+mod open_review;
 mod put_credential;
 mod put_job;
 mod put_principal;
@@ -46,19 +50,21 @@ use std::time::Duration;
 
 pub use apply::{Applied, Changes, apply};
 pub use authority::authorize;
+pub use decide_items::Decide;
 pub use feature::FEATURE_LEVEL_MAX;
 pub use found_cluster::{BUILT_IN_ROLES, CLIENT_ROLE};
 pub use issue_grant::PRUNED;
 
 use crate::credential::Sealed;
 use crate::grant::{GrantSource, TargetSelector};
-use crate::id::{Digest, GrantId, Index, LockId, Name, NodeId, OperationId, ProposalId, RequestId, RevocationId, TokenId};
+use crate::id::{Digest, GrantId, Index, LockId, Name, NodeId, OperationId, ProposalId, RequestId, ReviewId, RevocationId, TokenId};
 use crate::lock::LockOn;
 use crate::member::{MemberRole, NodeReceipt};
 use crate::operation::Protocol;
 use crate::permission::PermissionSet;
 use crate::principal::{PrincipalKind, ScramVerifier, TokenUse};
 use crate::request::Ask;
+use crate::review::Terms;
 use crate::target::UpstreamTls;
 use crate::time::LogTime;
 
@@ -268,6 +274,30 @@ pub enum Command {
     DeleteLock {
         lock: LockId,
     },
+
+    // reviews
+    OpenReview {
+        name: Name,
+        terms: Terms,
+    },
+    /// All of them, or none.
+    DecideItems {
+        review: ReviewId,
+        decisions: Vec<Decide>,
+    },
+    HandItems {
+        review: ReviewId,
+        items: Vec<u32>,
+        to: Name,
+        reason: String,
+    },
+    /// `digest` is that of the report the signer read.
+    CloseReview {
+        review: ReviewId,
+        digest: Digest,
+        statement: String,
+        ends_series: bool,
+    },
 }
 
 /// What a command answers. A refusal is an answer, replicated like any other.
@@ -286,6 +316,7 @@ pub enum Reply {
     Lock(LockId),
     Spent,
     Rejected(Rejection),
+    Review(ReviewId),
 }
 
 /// Why a command was refused when it was applied.
@@ -313,4 +344,6 @@ pub enum Rejection {
     FeatureLevel { level: u32, needed: u32 },
     #[error("the actor may not do this: {message}")]
     Forbidden { message: String },
+    #[error("{review} is closed")]
+    ReviewClosed { review: ReviewId },
 }

@@ -7,15 +7,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::admission::{Admission, Attempt, admit};
-use crate::command::{Actor, Applied, Command, Expect, Proposal, Rejection, Reply, apply};
+use crate::command::{Actor, Applied, Command, Decide, Expect, Proposal, Rejection, Reply, apply};
 use crate::credential::Sealed;
 use crate::grant::{GrantSource, TargetSelector};
-use crate::id::{BootId, Digest, GrantId, Index, Name, NodeId, OperationId, ProposalId, RequestId, SessionId, TokenId};
+use crate::id::{BootId, Digest, GrantId, Index, Name, NodeId, OperationId, ProposalId, RequestId, ReviewId, SessionId, TokenId};
 use crate::member::MemberRole;
 use crate::operation::{Access, Effect, Operation, Protocol};
 use crate::permission::PermissionSet;
 use crate::principal::{PrincipalKind, ScramVerifier, TokenUse};
 use crate::request::Ask;
+use crate::review::{Choice, Overdue, Reviewers, Scope, Terms};
 use crate::state::State;
 use crate::target::UpstreamTls;
 use crate::time::LogTime;
@@ -180,6 +181,13 @@ impl World {
         }
     }
 
+    pub(crate) fn review(&mut self, actor: Actor, command: Command) -> ReviewId {
+        match self.run(actor, command.clone()) {
+            Reply::Review(id) => id,
+            other => panic!("{command:?} was answered {other:?}"),
+        }
+    }
+
     pub(crate) fn lock(&mut self, actor: Actor, command: Command) -> crate::id::LockId {
         match self.run(actor, command.clone()) {
             Reply::Lock(id) => id,
@@ -230,6 +238,36 @@ pub(crate) fn window(permissions: &str, length: Duration) -> Ask {
 
 pub(crate) fn decide(request: RequestId, approve: bool) -> Command {
     Command::DecideRequest { request, approve, reason: "looked at it".to_owned() }
+}
+
+/// A fortnight for ben and eve to look at everything of `bot`.
+pub(crate) fn terms(overdue: Overdue) -> Terms {
+    Terms {
+        basis: "TRA-12: quarterly".to_owned(),
+        scope: Scope { grants: true, tokens: true, principals: names(&["bot"]), ..Scope::default() },
+        stages: vec![Reviewers::Named(names(&["ben", "eve"]))],
+        fallback: BTreeSet::new(),
+        escalates: None,
+        length: Duration::from_secs(14 * 86_400),
+        overdue,
+        certifies: Duration::from_secs(90 * 86_400),
+        rationale_from: None,
+        repeats: None,
+    }
+}
+
+pub(crate) fn review_command(terms: Terms) -> Command {
+    Command::OpenReview { name: name("quarterly"), terms }
+}
+
+/// One decision, on the version that the item has now.
+pub(crate) fn decide_item(w: &World, review: ReviewId, item: u32, choice: Choice) -> Command {
+    let found = w.state.item(review, item).expect("an item");
+    let seen = match &found.subject {
+        crate::review::Subject::Grant(of) => w.state.grants.get(&of.id).map_or(of.version, |grant| grant.version),
+        crate::review::Subject::Token { id, .. } => Index(id.0),
+    };
+    Command::DecideItems { review, decisions: vec![Decide { item, seen, choice, rationale: "looked at it".to_owned() }] }
 }
 
 pub(crate) fn person_command(person: &str, active: bool) -> Command {
@@ -321,7 +359,7 @@ pub(crate) fn member_command(id: u64, role: MemberRole, join_token: Option<Diges
         checkpoint_key: [id as u8; 32],
         sealing_key: [id as u8; 32],
         role,
-        feature_level_max: 1,
+        feature_level_max: crate::command::FEATURE_LEVEL_MAX,
         join_token,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::id::{GrantId, Index, Name, RequestId, RevocationId};
+use crate::id::{GrantId, Index, Name, RequestId, ReviewId, RevocationId};
 use crate::permission::PermissionSet;
 use crate::target::Target;
 use crate::time::LogTime;
@@ -19,6 +19,8 @@ pub struct Grant {
     pub valid_from: Option<LogTime>,
     pub expires: Option<LogTime>,
     pub review_due: Option<LogTime>,
+    /// The review that set `review_due`: applying a file does not move it.
+    pub under_review: Option<ReviewId>,
     /// Ask the leader for a read index before every operation under this grant.
     pub strict: bool,
     pub source: GrantSource,
@@ -44,7 +46,8 @@ pub enum GrantSource {
     /// Made by `assize apply`.
     Declared,
     Request(RequestId),
-    Review(u64),
+    /// Narrowed by people in a review: `assize apply` owns it no more.
+    Review(ReviewId),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

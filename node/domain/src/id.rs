@@ -104,6 +104,9 @@ log_id!(
     /// A lock, e.g. `lock-1044`.
     LockId, "lock");
 log_id!(
+    /// A review of access, e.g. `review-1047`: the index at which its population was fixed.
+    ReviewId, "review");
+log_id!(
     /// A token an agent or person authenticates with, e.g. `token-1045`. The id is public, the secret is not kept.
     TokenId, "token");
 log_id!(

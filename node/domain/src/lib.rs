@@ -18,6 +18,7 @@ pub mod lock;
 pub mod member;
 pub mod principal;
 pub mod request;
+pub mod review;
 pub mod role;
 pub mod target;
 

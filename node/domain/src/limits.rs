@@ -50,3 +50,25 @@ pub const RECEIPTS_KEPT_MAX: usize = 4096;
 /// Sessions listed in one receipt.
 pub const RECEIPT_SESSIONS_MAX: usize = 100_000;
 pub const MEMBERS_MAX: usize = 256;
+
+/// Reviews that are open at a time. Each keeps its whole population in the state.
+pub const REVIEWS_OPEN_MAX: usize = 64;
+/// Items of one review: twice the grants that one cluster is made for.
+pub const REVIEW_ITEMS_MAX: usize = 200_000;
+/// Items that are stored together. A row of them is some tens of KiB.
+pub const REVIEW_CHUNK: u32 = 64;
+/// Decisions in one command: it must fit into one proposal with a rationale each.
+pub const REVIEW_DECISIONS_MAX: usize = 1000;
+/// Decisions on one item, and how often it is handed on.
+pub const ITEM_DECISIONS_MAX: usize = 32;
+pub const REVIEW_STAGES_MAX: usize = 3;
+/// Names in one list of a scope or of reviewers.
+pub const REVIEW_NAMES_MAX: usize = 1024;
+pub const REVIEW_LENGTH_MIN: Duration = Duration::from_secs(1);
+pub const REVIEW_LENGTH_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+/// The longest that a decision to keep access counts. Standards ask for a review at least every year.
+pub const REVIEW_CERTIFIES_MAX: Duration = Duration::from_secs(400 * 24 * 3600);
+/// Items that one entry gives the due date, or what came of it: a large review must not delay a revocation.
+pub const REVIEW_WORK_PER_ENTRY: u32 = 512;
+/// How long a closed review stays listed.
+pub const REVIEW_KEPT: Duration = Duration::from_secs(800 * 24 * 3600);

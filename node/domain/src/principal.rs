@@ -42,6 +42,8 @@ pub struct Token {
     pub scram: ScramVerifier,
     pub label: String,
     pub expires: Option<LogTime>,
+    /// A review is to say by then whether it is still needed; overdue, it opens nothing.
+    pub review_due: Option<LogTime>,
     pub issued_by: Name,
     pub issued: LogTime,
 }

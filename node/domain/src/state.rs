@@ -5,18 +5,22 @@ pub mod rows;
 mod decision;
 mod indexes;
 mod query;
+mod reviews;
+
+use std::sync::Arc;
 
 use imbl::OrdMap;
 
 use crate::command::Reply;
 use crate::credential::Credential;
 use crate::grant::Grant;
-use crate::id::{Digest, GrantId, Index, LockId, Name, NodeId, ProposalId, RequestId, RevocationId};
+use crate::id::{Digest, GrantId, Index, LockId, Name, NodeId, ProposalId, RequestId, ReviewId, RevocationId};
 use crate::job::Job;
 use crate::lock::Lock;
 use crate::member::{JoinToken, Member, Receipt};
 use crate::principal::Principal;
 use crate::request::Request;
+use crate::review::{Chunk, History, Review};
 use crate::role::Role;
 use crate::target::Target;
 use crate::time::LogTime;
@@ -36,6 +40,11 @@ pub struct State {
     pub grants: OrdMap<GrantId, Grant>,
     pub requests: OrdMap<RequestId, Request>,
     pub locks: OrdMap<LockId, Lock>,
+    pub reviews: OrdMap<ReviewId, Review>,
+    /// By review and number of the chunk.
+    pub review_items: OrdMap<(ReviewId, u32), Arc<Chunk>>,
+    /// By review and number of the item; only of items that something happened to.
+    pub review_history: OrdMap<(ReviewId, u32), History>,
     pub members: OrdMap<NodeId, Member>,
     pub join_tokens: OrdMap<Digest, JoinToken>,
     pub receipts: OrdMap<RevocationId, Receipt>,

@@ -143,7 +143,7 @@ fn found(nodes: usize) -> State {
             checkpoint_key: [node as u8; 32],
             sealing_key: [node as u8; 32],
             role: MemberRole::Voter,
-            feature_level_max: 1,
+            feature_level_max: domain::command::FEATURE_LEVEL_MAX,
             join_token: None,
         };
         commands.push((Actor::Operator, register));

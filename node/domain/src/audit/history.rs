@@ -98,7 +98,11 @@ impl VoterHistory {
             | Command::SpendApproval { .. }
             | Command::ReturnApproval { .. }
             | Command::CreateLock { .. }
-            | Command::DeleteLock { .. } => return,
+            | Command::DeleteLock { .. }
+            | Command::OpenReview { .. }
+            | Command::DecideItems { .. }
+            | Command::HandItems { .. }
+            | Command::CloseReview { .. } => return,
         }
         let voters: Voters =
             self.members.iter().filter(|(_, known)| known.role == MemberRole::Voter).map(|(node, known)| (*node, known.key)).collect();

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use super::step::Step;
 use super::{Actor, Command, Proposal, Rejection, Reply, authority, feature, sweep};
 use super::{
-    confirm_grant, create_lock, decide_request, delete_credential, delete_job, delete_lock, delete_principal, delete_role, delete_target,
-    file_receipt, found_cluster, issue_grant, issue_token, make_join_token, open_request, put_credential, put_job, put_principal, put_role,
-    put_target, raise_feature_level, register_node, return_approval, revoke_grant, revoke_token, rotate_checkpoint_key, set_node_role,
-    set_serving, spend_approval, withdraw_request,
+    close_review, confirm_grant, create_lock, decide_items, decide_request, delete_credential, delete_job, delete_lock, delete_principal,
+    delete_role, delete_target, file_receipt, found_cluster, hand_items, issue_grant, issue_token, make_join_token, open_request,
+    open_review, put_credential, put_job, put_principal, put_role, put_target, raise_feature_level, register_node, return_approval,
+    revoke_grant, revoke_token, rotate_checkpoint_key, set_node_role, set_serving, spend_approval, withdraw_request,
 };
 use crate::credential::Credential;
 use crate::id::Index;
@@ -49,13 +49,14 @@ pub fn apply(state: &mut State, index: Index, proposal: &Proposal) -> Applied {
     state.now = now;
     let mut step = Step::new(state, index, now, &proposal.actor);
     step.touched.insert(RowKey::Clock);
-    sweep::sweep(&mut step);
+    sweep::sweep(&mut step, matches!(proposal.command, Command::Tick));
 
     if let Some(remembered) = step.state.proposals.get(&proposal.id) {
         let reply = remembered.reply.clone();
         return Applied { reply, changes: Changes { touched: step.touched, narrowing: false } };
     }
     let reply = perform(&mut step, &proposal.command).unwrap_or_else(Reply::Rejected);
+    sweep::work(&mut step);
     let rejected = matches!(reply, Reply::Rejected(_));
     let narrowing = !rejected && proposal.command.is_narrowing();
     if narrowing {
@@ -173,5 +174,12 @@ fn perform(step: &mut Step<'_>, command: &Command) -> Result<Reply, Rejection> {
         Command::ReturnApproval { request, by } => return_approval::apply(step, request, by),
         Command::CreateLock { on, reason, expires } => create_lock::apply(step, on, reason, expires),
         Command::DeleteLock { lock } => delete_lock::apply(step, lock),
+
+        Command::OpenReview { name, terms } => open_review::apply(step, name, terms),
+        Command::DecideItems { review, decisions } => decide_items::apply(step, review, decisions),
+        Command::HandItems { review, items, to, reason } => hand_items::apply(step, review, items, to, reason),
+        Command::CloseReview { review, digest, statement, ends_series } => {
+            close_review::apply(step, review, digest, statement, ends_series)
+        }
     }
 }

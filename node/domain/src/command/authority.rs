@@ -31,6 +31,7 @@ fn forbidden(message: impl Into<String>) -> Result<(), Rejection> {
 fn operator(command: &Command) -> Result<(), Rejection> {
     match command {
         Command::DecideRequest { .. } => forbidden("only a person decides on requests"),
+        Command::DecideItems { .. } | Command::CloseReview { .. } => forbidden("only a person reviews access"),
         Command::SpendApproval { .. } | Command::ReturnApproval { .. } => forbidden("only a node uses approvals"),
         Command::FoundCluster { .. }
         | Command::RegisterNode { .. }
@@ -59,7 +60,9 @@ fn operator(command: &Command) -> Result<(), Rejection> {
         | Command::OpenRequest { .. }
         | Command::WithdrawRequest { .. }
         | Command::CreateLock { .. }
-        | Command::DeleteLock { .. } => Ok(()),
+        | Command::DeleteLock { .. }
+        | Command::OpenReview { .. }
+        | Command::HandItems { .. } => Ok(()),
     }
 }
 
@@ -97,7 +100,11 @@ fn node(command: &Command) -> Result<(), Rejection> {
         | Command::DecideRequest { .. }
         | Command::WithdrawRequest { .. }
         | Command::CreateLock { .. }
-        | Command::DeleteLock { .. } => forbidden("a node does not administer"),
+        | Command::DeleteLock { .. }
+        | Command::OpenReview { .. }
+        | Command::DecideItems { .. }
+        | Command::HandItems { .. }
+        | Command::CloseReview { .. } => forbidden("a node does not administer"),
     }
 }
 
@@ -169,6 +176,12 @@ fn principal(state: &State, actor: &Name, command: &Command) -> Result<(), Rejec
             Some(lock) => need_for_lock(&need, &lock.on),
             None => need(Verb::Write, "lock", "*"),
         },
+        Command::OpenReview { name, .. } => need(Verb::Write, "review", name.as_str()),
+        // As with requests: whether they may, and on which items, is the heart of the command.
+        Command::DecideItems { .. } | Command::HandItems { .. } => live(),
+        Command::CloseReview { review, .. } => {
+            need(Verb::Operate, "review", state.reviews.get(review).map_or("*", |review| review.name.as_str()))
+        }
     }
 }
 

@@ -92,6 +92,7 @@ fn open_window(step: &mut Step<'_>, request: &Request, permissions: PermissionSe
         valid_from: None,
         expires: Some(step.now.after(length)),
         review_due: None,
+        under_review: None,
         strict: false,
         source: GrantSource::Request(request.id),
         status: GrantStatus::Active,

@@ -4,7 +4,7 @@ use super::{Command, Rejection};
 use crate::state::State;
 
 /// What this build can apply.
-pub const FEATURE_LEVEL_MAX: u32 = 1;
+pub const FEATURE_LEVEL_MAX: u32 = 2;
 
 /// The level a command needs. 0 is a cluster that has not been founded. A new command, or a change of what `apply`
 /// does, takes the next level.
@@ -41,6 +41,7 @@ fn needed(command: &Command) -> u32 {
         | Command::ReturnApproval { .. }
         | Command::CreateLock { .. }
         | Command::DeleteLock { .. } => 1,
+        Command::OpenReview { .. } | Command::DecideItems { .. } | Command::HandItems { .. } | Command::CloseReview { .. } => 2,
     }
 }
 

@@ -84,6 +84,7 @@ fn put_first_admin(step: &mut Step<'_>, first_admin: &Name) {
         valid_from: None,
         expires: None,
         review_due: None,
+        under_review: None,
         strict: false,
         source: GrantSource::Baseline,
         status: GrantStatus::Active,
@@ -103,7 +104,11 @@ fn put_built_in_roles(step: &mut Step<'_>) {
             "agents, targets, credentials, grants on targets, locks and the cluster; not people, and no decisions",
             vec![on_assize(&[Read, Write], None), on_assize(&[Operate], Some("cluster"))],
         ),
-        ("reviewer", "sees everything, decides on requests", vec![on_assize(&[Read], None), on_assize(&[Decide], Some("request"))]),
+        (
+            "reviewer",
+            "sees everything, decides on requests and in reviews",
+            vec![on_assize(&[Read], None), on_assize(&[Decide], Some("request")), on_assize(&[Decide], Some("review"))],
+        ),
         ("auditor", "sees everything", vec![on_assize(&[Read], None)]),
     ];
     for (role, description, permissions) in sets {

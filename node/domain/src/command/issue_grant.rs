@@ -40,6 +40,7 @@ pub(super) fn apply(step: &mut Step<'_>, terms: Terms) -> Result<Reply, Rejectio
         valid_from: terms.valid_from,
         expires: terms.expires,
         review_due: terms.review_due,
+        under_review: None,
         strict: terms.strict,
         source: terms.source,
         status: GrantStatus::Active,
@@ -82,14 +83,26 @@ fn under_same_name(step: &Step<'_>, old: Grant, new: Grant) -> Result<Outcome, R
         {
             Ok(replaced(step, old, new))
         }
-        GrantStatus::Active | GrantStatus::Suspended { .. } => Err(Rejection::Exists { what: what() }),
+        GrantStatus::Active | GrantStatus::Suspended { .. } => match old.source {
+            GrantSource::Review(review) if declared => {
+                let what = format!("{}, narrowed by {review}", what());
+                Err(Rejection::Conflict { what, expected: Index(0), current: old.version })
+            }
+            GrantSource::Baseline | GrantSource::Declared | GrantSource::Request(_) | GrantSource::Review(_) => {
+                Err(Rejection::Exists { what: what() })
+            }
+        },
     }
 }
 
 /// The same grant under new terms. It keeps its id and its status: applying a file confirms nothing.
 fn replaced(step: &Step<'_>, old: Grant, new: Grant) -> Outcome {
+    // A date that a review set is the review's to move.
+    let review_due = if old.under_review.is_some() { old.review_due } else { new.review_due };
     let renewed = Grant {
         id: old.id,
+        review_due,
+        under_review: old.under_review,
         status: old.status.clone(),
         granted_by: old.granted_by.clone(),
         granted: old.granted,

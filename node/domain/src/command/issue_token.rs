@@ -43,7 +43,9 @@ pub(super) fn apply(
         return Err(invalid("scram", format!("must have the salt and iterations of the other tokens of {name}")));
     }
     let id = TokenId(step.index.0);
-    principal.tokens.insert(id, Token { id, usage, lookup, scram, label, expires, issued_by: step.actor_name(), issued: step.now });
+    principal
+        .tokens
+        .insert(id, Token { id, usage, lookup, scram, label, expires, review_due: None, issued_by: step.actor_name(), issued: step.now });
     principal.version = step.index;
     step.put_principal(principal);
     Ok(Reply::Token(id))

@@ -2,6 +2,7 @@
 
 use super::{Command, Expect};
 use crate::grant::GrantSource;
+use crate::review::Choice;
 
 impl Command {
     /// Every command narrows, except those listed here as pure widenings.
@@ -24,6 +25,12 @@ impl Command {
             | Command::WithdrawRequest { .. }
             | Command::SpendApproval { .. }
             | Command::ReturnApproval { .. } => false,
+            // What a review opens, hands on or signs off takes nothing; its due date is told by time, not by an entry.
+            Command::OpenReview { .. } | Command::HandItems { .. } | Command::CloseReview { .. } => false,
+            Command::DecideItems { decisions, .. } => decisions.iter().any(|decide| match decide.choice {
+                Choice::Modify { .. } | Choice::Revoke => true,
+                Choice::Approve | Choice::Abstain => false,
+            }),
             Command::SetServing { serving, .. } => !serving,
             // What must not exist yet can only add.
             Command::PutPrincipal { expect, .. }

@@ -1,17 +1,19 @@
 //! One entry being applied. Every change of an entity goes through here, so that no row, index or version is forgotten.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::{Actor, Rejection, Reply};
 use crate::credential::Credential;
 use crate::grant::Grant;
-use crate::id::{Digest, GrantId, Index, LockId, Name, NodeId, ProposalId, RequestId};
+use crate::id::{Digest, GrantId, Index, LockId, Name, NodeId, ProposalId, RequestId, ReviewId};
 use crate::job::Job;
-use crate::limits::{PROPOSAL_KEPT, PROPOSALS_KEPT_MAX};
+use crate::limits::{PROPOSAL_KEPT, PROPOSALS_KEPT_MAX, REVIEW_CHUNK};
 use crate::lock::{Lock, LockOn};
 use crate::member::{JoinToken, Member};
 use crate::principal::Principal;
 use crate::request::Request;
+use crate::review::{Chunk, History, Item, Review};
 use crate::role::Role;
 use crate::state::rows::RowKey;
 use crate::state::{Remembered, State, Used};
@@ -156,6 +158,51 @@ impl<'a> Step<'a> {
         if let Some(old) = self.state.requests.remove(&id) {
             self.state.indexes.request(&old, false);
             self.touched.insert(RowKey::Request(id));
+        }
+    }
+
+    pub(super) fn put_review(&mut self, review: Review) {
+        if let Some(old) = self.state.reviews.get(&review.id) {
+            self.state.indexes.review(old, false);
+        }
+        self.state.indexes.review(&review, true);
+        self.touched.insert(RowKey::Review(review.id));
+        self.state.reviews.insert(review.id, review);
+    }
+
+    /// The population, once and for all.
+    pub(super) fn put_review_items(&mut self, review: ReviewId, mut items: Vec<Item>) {
+        for number in 0.. {
+            if items.is_empty() {
+                break;
+            }
+            let rest = items.split_off(items.len().min(REVIEW_CHUNK as usize));
+            self.touched.insert(RowKey::ReviewItems(review, number));
+            self.state.review_items.insert((review, number), Arc::new(Chunk { review, number, items }));
+            items = rest;
+        }
+    }
+
+    pub(super) fn put_review_history(&mut self, key: (ReviewId, u32), history: History) {
+        self.touched.insert(RowKey::ReviewHistory(key.0, key.1));
+        self.state.review_history.insert(key, history);
+    }
+
+    pub(super) fn remove_review(&mut self, id: ReviewId) {
+        if let Some(old) = self.state.reviews.remove(&id) {
+            self.state.indexes.review(&old, false);
+            self.touched.insert(RowKey::Review(id));
+        }
+        let of_review = (id, 0)..=(id, u32::MAX);
+        let chunks: Vec<_> = self.state.review_items.range(of_review.clone()).map(|(key, _)| *key).collect();
+        for key in chunks {
+            self.state.review_items.remove(&key);
+            self.touched.insert(RowKey::ReviewItems(key.0, key.1));
+        }
+        let histories: Vec<_> = self.state.review_history.range(of_review).map(|(key, _)| *key).collect();
+        for key in histories {
+            self.state.review_history.remove(&key);
+            self.touched.insert(RowKey::ReviewHistory(key.0, key.1));
         }
     }
 

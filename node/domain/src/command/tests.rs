@@ -2,6 +2,7 @@ mod cluster;
 mod grants;
 mod nouns;
 mod requests;
+mod reviews;
 mod time;
 mod twins;
 

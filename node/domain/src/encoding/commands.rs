@@ -2,12 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use super::entities::StoredTerms;
 use super::parts::{
-    StoredNodeReceipt, StoredOperation, StoredPermission, StoredScram, StoredSealed, actor, ask, expect, grant_source, lock_on,
+    StoredNodeReceipt, StoredOperation, StoredPermission, StoredScram, StoredSealed, actor, ask, choice, expect, grant_source, lock_on,
     principal_kind, target_selector, upstream_tls,
 };
 use super::wire::{stored_enum, stored_struct};
-use crate::command::{Command, Proposal, Rejection, Reply};
+use crate::command::{Command, Decide, Proposal, Rejection, Reply};
+
+stored_struct!(StoredDecide = Decide {
+    item: u32 [uint32, tag = 1],
+    seen: u64 [uint64, tag = 2],
+    choice: choice::Stored [message, required, tag = 3],
+    rationale: String [string, tag = 4],
+});
 
 stored_struct!(StoredProposal = Proposal {
     id: String [string, tag = 1],
@@ -16,7 +24,7 @@ stored_struct!(StoredProposal = Proposal {
     command: command::Stored [message, required, tag = 4],
 });
 
-// Tags: 1–19 cluster, 20–49 nouns, 50–79 access.
+// Tags: 1–19 cluster, 20–49 nouns, 50–79 access, 80–99 reviews.
 stored_enum!(command = Command {
     1 FoundCluster {
         id: String [string, tag = 1],
@@ -181,6 +189,27 @@ stored_enum!(command = Command {
         expires: Option<u64> [uint64, optional, tag = 3],
     },
     59 DeleteLock { lock: u64 [uint64, tag = 1] },
+
+    80 OpenReview {
+        name: String [string, tag = 1],
+        terms: StoredTerms [message, required, tag = 2],
+    },
+    81 DecideItems {
+        review: u64 [uint64, tag = 1],
+        decisions: Vec<StoredDecide> [message, repeated, tag = 2],
+    },
+    82 HandItems {
+        review: u64 [uint64, tag = 1],
+        items: Vec<u32> [uint32, repeated, tag = 2],
+        to: String [string, tag = 3],
+        reason: String [string, tag = 4],
+    },
+    83 CloseReview {
+        review: u64 [uint64, tag = 1],
+        digest: Vec<u8> [bytes = "vec", tag = 2],
+        statement: String [string, tag = 3],
+        ends_series: bool [bool, tag = 4],
+    },
 });
 
 stored_enum!(reply = Reply {
@@ -194,6 +223,7 @@ stored_enum!(reply = Reply {
     5 Lock { lock(0): u64 [uint64, tag = 1] },
     6 Spent {},
     7 Rejected { rejection(0): rejection::Stored [message, required, tag = 1] },
+    8 Review { review(0): u64 [uint64, tag = 1] },
 });
 
 stored_enum!(rejection = Rejection {
@@ -230,4 +260,5 @@ stored_enum!(rejection = Rejection {
         needed: u32 [uint32, tag = 2],
     },
     11 Forbidden { message: String [string, tag = 1] },
+    12 ReviewClosed { review: u64 [uint64, tag = 1] },
 });

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use super::DecodeError;
 use super::commands::reply;
 use super::parts::{
-    StoredDecision, StoredNodeReceipt, StoredPermission, StoredScram, StoredSealed, ask, grant_source, grant_status, lock_on,
-    principal_kind, request_status, serving, target_selector, upstream_tls,
+    StoredDecision, StoredNodeReceipt, StoredPermission, StoredReviewed, StoredScope, StoredScram, StoredSealed, ask, choice, grant_source,
+    grant_status, lock_on, principal_kind, request_status, review_status, reviewers, serving, target_selector, upstream_tls,
 };
-use super::wire::{Wire, stored_struct};
+use super::wire::{Wire, stored_enum, stored_struct};
 use crate::credential::Credential;
 use crate::grant::Grant;
 use crate::id::{Index, Name, TokenId};
@@ -17,6 +17,7 @@ use crate::lock::Lock;
 use crate::member::{JoinToken, Member, Receipt};
 use crate::principal::{Principal, Token};
 use crate::request::{Decision, Request};
+use crate::review::{Chunk, Handed, History, Item, ItemDecision, Review, Subject, Terms};
 use crate::role::Role;
 use crate::state::{ClusterFacts, Remembered};
 use crate::target::Target;
@@ -91,6 +92,7 @@ stored_struct!(StoredToken = Token {
     expires: Option<u64> [uint64, optional, tag = 6],
     issued_by: String [string, tag = 7],
     issued: u64 [uint64, tag = 8],
+    review_due: Option<u64> [uint64, optional, tag = 9],
 });
 
 /// A token stands under its own id.
@@ -180,6 +182,7 @@ stored_struct!(StoredGrant = Grant {
     granted: u64 [uint64, tag = 14],
     version: u64 [uint64, tag = 15],
     narrowed: u64 [uint64, tag = 16],
+    under_review: Option<u64> [uint64, optional, tag = 17],
 });
 
 /// A decision and whose it is.
@@ -218,6 +221,84 @@ stored_struct!(StoredRequest = Request {
     joined: u64 [uint64, tag = 12],
     version: u64 [uint64, tag = 13],
     conflicted: Vec<String> [string, repeated, tag = 14],
+});
+
+stored_struct!(StoredTerms = Terms {
+    basis: String [string, tag = 1],
+    scope: StoredScope [message, required, tag = 2],
+    stages: Vec<reviewers::Stored> [message, repeated, tag = 3],
+    fallback: Vec<String> [string, repeated, tag = 4],
+    escalates: Option<u64> [uint64, optional, tag = 5],
+    length: u64 [uint64, tag = 6],
+    overdue: u32 [uint32, tag = 7],
+    certifies: u64 [uint64, tag = 8],
+    rationale_from: Option<u32> [uint32, optional, tag = 9],
+    repeats: Option<u64> [uint64, optional, tag = 10],
+});
+
+stored_struct!(StoredReview = Review {
+    id: u64 [uint64, tag = 1],
+    name: String [string, tag = 2],
+    terms: StoredTerms [message, required, tag = 3],
+    opened_by: String [string, tag = 4],
+    opened: u64 [uint64, tag = 5],
+    items: u32 [uint32, tag = 6],
+    undecided: u32 [uint32, tag = 7],
+    worked: u32 [uint32, tag = 8],
+    repeats_at: Option<u64> [uint64, optional, tag = 9],
+    status: review_status::Stored [message, required, tag = 10],
+    version: u64 [uint64, tag = 11],
+});
+
+stored_enum!(subject = Subject {
+    1 Grant { grant(0): StoredGrant [message, required, tag = 1] },
+    2 Token {
+        id: u64 [uint64, tag = 1],
+        usage: u32 [uint32, tag = 2],
+        label: String [string, tag = 3],
+        issued_by: String [string, tag = 4],
+        issued: u64 [uint64, tag = 5],
+        expires: Option<u64> [uint64, optional, tag = 6],
+    },
+});
+
+stored_struct!(StoredItem = Item {
+    subject: subject::Stored [message, required, tag = 1],
+    principal: String [string, tag = 2],
+    conflicted: Vec<String> [string, repeated, tag = 3],
+    risk: u32 [uint32, tag = 4],
+});
+
+stored_struct!(StoredChunk = Chunk {
+    review: u64 [uint64, tag = 1],
+    number: u32 [uint32, tag = 2],
+    items: Vec<StoredItem> [message, repeated, tag = 3],
+});
+
+stored_struct!(StoredItemDecision = ItemDecision {
+    by: String [string, tag = 1],
+    at: u64 [uint64, tag = 2],
+    index: u64 [uint64, tag = 3],
+    stage: u32 [uint32, tag = 4],
+    seen: u64 [uint64, tag = 5],
+    choice: choice::Stored [message, required, tag = 6],
+    before: Option<StoredReviewed> [message, optional, tag = 7],
+    rationale: String [string, tag = 8],
+});
+
+stored_struct!(StoredHanded = Handed {
+    to: String [string, tag = 1],
+    by: String [string, tag = 2],
+    at: u64 [uint64, tag = 3],
+    index: u64 [uint64, tag = 4],
+    reason: String [string, tag = 5],
+    stage: u32 [uint32, tag = 6],
+});
+
+stored_struct!(StoredHistory = History {
+    decisions: Vec<StoredItemDecision> [message, repeated, tag = 1],
+    handed: Vec<StoredHanded> [message, repeated, tag = 2],
+    ended: Option<u64> [uint64, optional, tag = 3],
 });
 
 stored_struct!(StoredLock = Lock {

@@ -15,6 +15,7 @@ use crate::operation::{Access, Protocol, Resource, Verb};
 use crate::permission::{Pattern, Permission, PermissionSet, Segment};
 use crate::principal::{PrincipalKind, ScramVerifier, TokenUse};
 use crate::request::{Ask, Decision, RequestStatus};
+use crate::review::{Access as Reviewed, Choice, Overdue, ReviewStatus, Reviewers, Risk, Scope};
 use crate::target::UpstreamTls;
 
 stored_code!(Protocol { 1 Assize, 2 Postgres });
@@ -25,6 +26,8 @@ stored_code!(Verb {
 });
 
 stored_code!(TokenUse { 1 Gateway, 2 Admin });
+stored_code!(Risk { 1 Low, 2 Medium, 3 High });
+stored_code!(Overdue { 1 Keep, 2 Suspend, 3 Revoke });
 stored_code!(MemberRole { 1 Voter, 2 Learner, 3 Removed });
 stored_code!(Cancelled { 1 Idle, 2 Cancelled, 3 Pending, 4 Unknown });
 
@@ -239,6 +242,50 @@ stored_enum!(request_status = RequestStatus {
     5 Expired {},
     6 Spent { by: StoredOperation [message, required, tag = 1] },
     7 Reopened {},
+});
+
+stored_struct!(StoredScope = Scope {
+    grants: bool [bool, tag = 1],
+    tokens: bool [bool, tag = 2],
+    principals: Vec<String> [string, repeated, tag = 3],
+    owners: Vec<String> [string, repeated, tag = 4],
+    targets: Vec<String> [string, repeated, tag = 5],
+    labels: std::collections::BTreeMap<String, String> [btree_map = "string, string", tag = 6],
+    verbs: Vec<u32> [uint32, repeated, tag = 7],
+    risk_from: Option<u32> [uint32, optional, tag = 8],
+});
+
+stored_struct!(StoredReviewed = Reviewed {
+    permissions: Vec<StoredPermission> [message, repeated, tag = 1],
+    roles: Vec<String> [string, repeated, tag = 2],
+});
+
+stored_enum!(reviewers = Reviewers {
+    1 Named { names(0): Vec<String> [string, repeated, tag = 1] },
+    2 TargetOwner {},
+    3 ByRight {},
+});
+
+stored_enum!(review_status = ReviewStatus {
+    1 Open {},
+    2 Due {},
+    3 Closed {
+        by: String [string, tag = 1],
+        at: u64 [uint64, tag = 2],
+        index: u64 [uint64, tag = 3],
+        digest: Vec<u8> [bytes = "vec", tag = 4],
+        statement: String [string, tag = 5],
+    },
+});
+
+stored_enum!(choice = Choice {
+    1 Approve {},
+    2 Modify {
+        access: StoredReviewed [message, required, tag = 1],
+        expires: Option<u64> [uint64, optional, tag = 2],
+    },
+    3 Revoke {},
+    4 Abstain {},
 });
 
 stored_enum!(actor = Actor {

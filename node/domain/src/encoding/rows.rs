@@ -1,12 +1,14 @@
 //! The rows of the state as bytes. Keys sort as [`RowKey`] does: a kind byte, then the id big-endian or the name.
 
+use std::sync::Arc;
+
 use prost::Message;
 use sha2::{Digest as _, Sha256};
 
 use super::entities::Clock;
 use super::wire::Wire;
 use super::{DecodeError, from_bytes, to_bytes};
-use crate::id::{Digest, ProposalId};
+use crate::id::{Digest, ProposalId, ReviewId};
 use crate::state::State;
 use crate::state::rows::RowKey;
 
@@ -24,6 +26,9 @@ const REQUEST: u8 = 11;
 const LOCK: u8 = 12;
 const RECEIPT: u8 = 13;
 const PROPOSAL: u8 = 14;
+const REVIEW: u8 = 15;
+const REVIEW_ITEMS: u8 = 16;
+const REVIEW_HISTORY: u8 = 17;
 
 impl RowKey {
     /// The key on disk.
@@ -43,8 +48,18 @@ impl RowKey {
             RowKey::Lock(id) => key(LOCK, &id.0.to_be_bytes()),
             RowKey::Receipt(id) => key(RECEIPT, &id.0.to_be_bytes()),
             RowKey::Proposal(id) => key(PROPOSAL, id.as_str().as_bytes()),
+            RowKey::Review(id) => key(REVIEW, &id.0.to_be_bytes()),
+            RowKey::ReviewItems(id, chunk) => key(REVIEW_ITEMS, &part_of_review(*id, *chunk)),
+            RowKey::ReviewHistory(id, item) => key(REVIEW_HISTORY, &part_of_review(*id, *item)),
         }
     }
+}
+
+fn part_of_review(review: ReviewId, number: u32) -> [u8; 12] {
+    let mut bytes = [0; 12];
+    bytes[..8].copy_from_slice(&review.0.to_be_bytes());
+    bytes[8..].copy_from_slice(&number.to_be_bytes());
+    bytes
 }
 
 fn key(kind: u8, id: &[u8]) -> Vec<u8> {
@@ -71,6 +86,9 @@ pub fn encode_row(state: &State, row: &RowKey) -> (Vec<u8>, Option<Vec<u8>>) {
         RowKey::Lock(id) => value(state.locks.get(id)),
         RowKey::Receipt(id) => value(state.receipts.get(id)),
         RowKey::Proposal(id) => value(state.proposals.get(id)),
+        RowKey::Review(id) => value(state.reviews.get(id)),
+        RowKey::ReviewItems(id, chunk) => value(state.review_items.get(&(*id, *chunk)).map(AsRef::as_ref)),
+        RowKey::ReviewHistory(id, item) => value(state.review_history.get(&(*id, *item))),
     };
     (row.to_bytes(), value)
 }
@@ -184,9 +202,27 @@ impl State {
                 Ok(())
             }
             PROPOSAL => {
-                // The only entity that does not carry its own id.
+                // It does not carry its own id.
                 let text = str::from_utf8(id).map_err(|_| DecodeError::Value("proposal id: not UTF-8".into()))?;
                 self.proposals.insert(ProposalId::load(text.to_owned())?, entity(value)?);
+                Ok(())
+            }
+            REVIEW => {
+                let review: crate::review::Review = entity(value)?;
+                same(&RowKey::Review(review.id), key)?;
+                self.reviews.insert(review.id, review);
+                Ok(())
+            }
+            REVIEW_ITEMS => {
+                let chunk: crate::review::Chunk = entity(value)?;
+                same(&RowKey::ReviewItems(chunk.review, chunk.number), key)?;
+                self.review_items.insert((chunk.review, chunk.number), Arc::new(chunk));
+                Ok(())
+            }
+            REVIEW_HISTORY => {
+                // Like a proposal's, its id stands in the key alone.
+                let (review, item) = review_part(id)?;
+                self.review_history.insert((review, item), entity(value)?);
                 Ok(())
             }
             kind => Err(DecodeError::Unknown { what: "row kind", code: kind.into() }),
@@ -212,6 +248,13 @@ where
     T::Stored: Message + Default,
 {
     T::load(from_bytes("row", value)?)
+}
+
+fn review_part(id: &[u8]) -> Result<(ReviewId, u32), DecodeError> {
+    let bad = || DecodeError::Value("a part of a review: 12 bytes of id expected".into());
+    let (review, number) = id.split_first_chunk::<8>().ok_or_else(bad)?;
+    let number: [u8; 4] = number.try_into().map_err(|_| bad())?;
+    Ok((ReviewId(u64::from_be_bytes(*review)), u32::from_be_bytes(number)))
 }
 
 /// A row stands under the key of what it holds.

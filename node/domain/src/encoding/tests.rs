@@ -68,6 +68,9 @@ fn every_row_reads_back_and_keeps_its_bytes() {
     assert_eq!(loaded.grants, state.grants);
     assert_eq!(loaded.requests, state.requests);
     assert_eq!(loaded.locks, state.locks);
+    assert_eq!(loaded.reviews, state.reviews);
+    assert_eq!(loaded.review_items, state.review_items);
+    assert_eq!(loaded.review_history, state.review_history);
     assert_eq!(loaded.members, state.members);
     assert_eq!(loaded.join_tokens, state.join_tokens);
     assert_eq!(loaded.receipts, state.receipts);

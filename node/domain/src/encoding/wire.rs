@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::DecodeError;
-use crate::id::{BootId, Digest, GrantId, Index, LockId, Name, NodeId, ProposalId, RequestId, RevocationId, TokenId};
+use crate::id::{BootId, Digest, GrantId, Index, LockId, Name, NodeId, ProposalId, RequestId, ReviewId, RevocationId, TokenId};
 use crate::operation::Verb;
 use crate::time::LogTime;
 
@@ -58,7 +58,7 @@ macro_rules! numbers {
     )*};
 }
 
-numbers!(Index, LogTime, NodeId, BootId, GrantId, RequestId, LockId, TokenId, RevocationId);
+numbers!(Index, LogTime, NodeId, BootId, GrantId, RequestId, ReviewId, LockId, TokenId, RevocationId);
 
 /// Strings that are checked when they are read.
 macro_rules! checked {
@@ -126,6 +126,18 @@ impl Wire for Duration {
 
     fn load(stored: u64) -> Result<Self, DecodeError> {
         Ok(Duration::from_nanos(stored))
+    }
+}
+
+impl<T: Wire> Wire for Box<T> {
+    type Stored = T::Stored;
+
+    fn store(&self) -> Self::Stored {
+        T::store(self)
+    }
+
+    fn load(stored: Self::Stored) -> Result<Self, DecodeError> {
+        T::load(stored).map(Box::new)
     }
 }
 

@@ -4,13 +4,14 @@
 use imbl::{OrdMap, OrdSet};
 
 use crate::grant::{Grant, GrantStatus, TargetSelector};
-use crate::id::{Digest, GrantId, Index, LockId, Name, ProposalId, RequestId, TokenId};
+use crate::id::{Digest, GrantId, Index, LockId, Name, ProposalId, RequestId, ReviewId, TokenId};
 use crate::job::Job;
-use crate::limits::{GRANT_KEPT, REQUEST_KEPT};
+use crate::limits::{GRANT_KEPT, REQUEST_KEPT, REVIEW_KEPT};
 use crate::lock::{Lock, LockOn};
 use crate::member::JoinToken;
 use crate::principal::{Principal, PrincipalKind};
 use crate::request::{Ask, Request, RequestStatus};
+use crate::review::{Review, ReviewStatus};
 use crate::state::State;
 use crate::target::Target;
 use crate::time::LogTime;
@@ -33,6 +34,10 @@ pub(crate) struct Indexes {
     pub(crate) uses: OrdSet<(Used, User)>,
     pub(crate) locks_on: OrdSet<(LockOn, LockId)>,
     pub(crate) due: OrdSet<(LogTime, Due)>,
+    /// Reviews whose items still have to be told the due date, or what came of it.
+    pub(crate) reviews_work: OrdSet<ReviewId>,
+    /// When the next review under the same terms opens.
+    pub(crate) reviews_repeat: OrdSet<(LogTime, ReviewId)>,
     pub(crate) proposals_by_age: OrdSet<(LogTime, ProposalId)>,
 
     /// For every principal and target: the entry at which anything that admission reads about it last changed.
@@ -82,6 +87,7 @@ pub(crate) enum Due {
     Grant(GrantId),
     Lock(LockId),
     JoinToken(Digest),
+    Review(ReviewId),
 }
 
 fn set<K: Ord + Clone>(index: &mut OrdSet<K>, key: K, there: bool) {
@@ -198,6 +204,25 @@ impl Indexes {
         set(&mut self.due, (at, Due::Request(request.id)), there);
     }
 
+    pub(crate) fn review(&mut self, review: &Review, there: bool) {
+        let due = match &review.status {
+            ReviewStatus::Open => Some(review.due()),
+            ReviewStatus::Due => None,
+            ReviewStatus::Closed { at, .. } if review.repeats_at.is_none() => Some(at.after(REVIEW_KEPT)),
+            // The series hangs on it.
+            ReviewStatus::Closed { .. } => None,
+        };
+        if let Some(at) = due {
+            set(&mut self.due, (at, Due::Review(review.id)), there);
+        }
+        if review.has_work() {
+            set(&mut self.reviews_work, review.id, there);
+        }
+        if let Some(at) = review.repeats_at {
+            set(&mut self.reviews_repeat, (at, review.id), there);
+        }
+    }
+
     pub(crate) fn lock(&mut self, lock: &Lock, there: bool) {
         set(&mut self.locks_on, (lock.on.clone(), lock.id), there);
         if let Some(at) = lock.expires {
@@ -267,6 +292,7 @@ impl State {
         self.grants.values().for_each(|g| indexes.grant(g, self.now, true));
         self.requests.values().for_each(|r| indexes.request(r, true));
         self.locks.values().for_each(|l| indexes.lock(l, true));
+        self.reviews.values().for_each(|r| indexes.review(r, true));
         self.join_tokens.values().for_each(|t| indexes.join_token(t, true));
         self.proposals.iter().for_each(|(id, r)| indexes.proposal(id, r.at, true));
         indexes.touch_all(self.applied);

@@ -116,6 +116,15 @@ impl Principal {
         }
     }
 
+    /// Owner and backup owner of an agent.
+    pub fn owners(&self) -> impl Iterator<Item = &Name> {
+        let (owner, backup) = match &self.kind {
+            PrincipalKind::Agent { owner, backup_owner, .. } => (Some(owner), backup_owner.as_ref()),
+            PrincipalKind::Person { .. } => (None, None),
+        };
+        owner.into_iter().chain(backup)
+    }
+
     pub fn job(&self) -> Option<&Name> {
         match &self.kind {
             PrincipalKind::Agent { job, .. } => job.as_ref(),
@@ -126,6 +135,6 @@ impl Principal {
 
 impl Token {
     pub fn is_live(&self, now: LogTime) -> bool {
-        self.expires.is_none_or(|end| now < end)
+        self.expires.is_none_or(|end| now < end) && self.review_due.is_none_or(|due| now < due)
     }
 }

@@ -3,7 +3,7 @@
 //! `apply` names the rows it changed ([`RowKey`]); [`crate::encoding::encode_row`] turns each into the bytes that go
 //! into the same write batch as the applied index. Indexes are not rows: they are rebuilt on load.
 
-use crate::id::{Digest, GrantId, LockId, Name, NodeId, ProposalId, RequestId, RevocationId};
+use crate::id::{Digest, GrantId, LockId, Name, NodeId, ProposalId, RequestId, ReviewId, RevocationId};
 use crate::state::State;
 
 /// One row. The order of the variants is the order of the keys on disk.
@@ -25,6 +25,11 @@ pub enum RowKey {
     Lock(LockId),
     Receipt(RevocationId),
     Proposal(ProposalId),
+    Review(ReviewId),
+    /// Items of a review, and the number of the chunk.
+    ReviewItems(ReviewId, u32),
+    /// What happened to one item, by its number.
+    ReviewHistory(ReviewId, u32),
 }
 
 impl State {
@@ -44,5 +49,8 @@ impl State {
             .chain(self.locks.keys().map(|k| RowKey::Lock(*k)))
             .chain(self.receipts.keys().map(|k| RowKey::Receipt(*k)))
             .chain(self.proposals.keys().map(|k| RowKey::Proposal(k.clone())))
+            .chain(self.reviews.keys().map(|k| RowKey::Review(*k)))
+            .chain(self.review_items.keys().map(|(review, chunk)| RowKey::ReviewItems(*review, *chunk)))
+            .chain(self.review_history.keys().map(|(review, item)| RowKey::ReviewHistory(*review, *item)))
     }
 }

@@ -77,8 +77,10 @@ fn the_feature_level_rises_when_every_member_knows_it() {
     let mut w = World::founded();
     w.done(Actor::Operator, member_command(1, MemberRole::Voter, None));
     assert_eq!(w.state.cluster.feature_level, FEATURE_LEVEL_MAX);
-    w.done(by("ana"), Command::RaiseFeatureLevel { level: 1 });
-    assert_eq!(w.rejected(by("ana"), Command::RaiseFeatureLevel { level: 2 }), Rejection::FeatureLevel { level: 1, needed: 2 });
+    w.done(by("ana"), Command::RaiseFeatureLevel { level: FEATURE_LEVEL_MAX });
+    let beyond = FEATURE_LEVEL_MAX + 1;
+    let rejected = w.rejected(by("ana"), Command::RaiseFeatureLevel { level: beyond });
+    assert_eq!(rejected, Rejection::FeatureLevel { level: FEATURE_LEVEL_MAX, needed: beyond });
     let Command::RegisterNode { node: id, address, admin_address, checkpoint_key, sealing_key, role, join_token, .. } =
         member_command(2, MemberRole::Voter, None)
     else {
@@ -86,7 +88,7 @@ fn the_feature_level_rises_when_every_member_knows_it() {
     };
     let old =
         Command::RegisterNode { node: id, address, admin_address, checkpoint_key, sealing_key, role, feature_level_max: 0, join_token };
-    assert_eq!(w.rejected(Actor::Operator, old), Rejection::FeatureLevel { level: 0, needed: 1 });
+    assert_eq!(w.rejected(Actor::Operator, old), Rejection::FeatureLevel { level: 0, needed: FEATURE_LEVEL_MAX });
 }
 
 #[test]

@@ -41,7 +41,7 @@ fn a_grant_does_not_begin_in_the_past_tense() {
 #[test]
 fn only_decisions_make_grants_from_requests_or_reviews() {
     let mut w = World::new();
-    for forged in [GrantSource::Request(RequestId(1)), GrantSource::Review(1)] {
+    for forged in [GrantSource::Request(RequestId(1)), GrantSource::Review(ReviewId(1))] {
         let Command::IssueGrant { name, principal, target, permissions, roles, valid_from, expires, review_due, strict, .. } =
             grant_command("bot", "orders", "postgres:select on a.b.c")
         else {

@@ -7,6 +7,7 @@ use super::*;
 use crate::grant::GrantStatus;
 use crate::lock::LockOn;
 use crate::request::RequestStatus;
+use crate::review::{Access, Choice, Overdue, Reviewers};
 use crate::state::State;
 
 /// Which command, and three choices within it.
@@ -34,7 +35,8 @@ fn throw(w: &World, (kind, a, b, c): Dice) -> (Actor, Command) {
     let end = |n: u8| (!n.is_multiple_of(3)).then(|| s.now.after(Duration::from_secs(u64::from(n))));
     let request = |n| one_of(s.requests.keys().copied(), n, RequestId(1));
     let grant = |n| one_of(s.grants.keys().copied(), n, GrantId(1));
-    match kind % 22 {
+    let review = |n| one_of(s.reviews.keys().copied(), n, ReviewId(1));
+    match kind % 27 {
         0 => (admin(), agent_command(pick(&AGENTS, a), person(b), (c > 30).then_some("reports"), c > 10)),
         1 => (admin(), person_command(person(a), c > 60)),
         2 => (admin(), with_times(grant_command(anybody(a), "orders", pick(&SETS, b)), None, end(c), end(b))),
@@ -79,6 +81,38 @@ fn throw(w: &World, (kind, a, b, c): Dice) -> (Actor, Command) {
         18 => (Actor::Operator, Command::DeleteLock { lock: one_of(s.locks.keys().copied(), a, LockId(1)) }),
         19 => (admin(), job_command("reports", pick(&SETS, a))),
         20 => (admin(), token_command(anybody(a), b, end(c))),
+        21 | 22 => {
+            let kinds = [Overdue::Keep, Overdue::Suspend, Overdue::Revoke];
+            let mut terms = terms(kinds[usize::from(a) % 3]);
+            terms.scope.principals = if b.is_multiple_of(3) { BTreeSet::new() } else { names(&[pick(&AGENTS, b)]) };
+            terms.length = Duration::from_secs(u64::from(c) + 1);
+            terms.repeats = c.is_multiple_of(5).then(|| Duration::from_secs(300));
+            if a.is_multiple_of(4) {
+                terms.stages.push(Reviewers::ByRight);
+            }
+            (admin(), review_command(terms))
+        }
+        23 | 24 => {
+            let id = review(a);
+            let access = Access { permissions: perms(pick(&SETS, c)), roles: BTreeSet::new() };
+            let choices = [Choice::Approve, Choice::Revoke, Choice::Abstain, Choice::Modify { access, expires: None }];
+            let item = u32::from(b % 4);
+            let command = match w.state.item(id, item) {
+                Some(_) => decide_item(w, id, item, choices[usize::from(c) % 4].clone()),
+                None => Command::DecideItems { review: id, decisions: Vec::new() },
+            };
+            (by(person(b)), command)
+        }
+        25 => {
+            let id = review(a);
+            if b.is_multiple_of(2) {
+                let to = name(anybody(c));
+                (admin(), Command::HandItems { review: id, items: vec![u32::from(b % 4)], to, reason: "on leave".to_owned() })
+            } else {
+                let digest = s.reviews.get(&id).map_or(digest(1), |review| review.report_digest(s));
+                (admin(), Command::CloseReview { review: id, digest, statement: "signed".to_owned(), ends_series: c > 100 })
+            }
+        }
         _ => (admin(), Command::DeletePrincipal { name: name(anybody(a)), expect: Expect::Any }),
     }
 }
@@ -116,6 +150,19 @@ fn check_step(before: &State, after: &State, proposal: &Proposal, applied: &Appl
             assert!(!conflicted.contains(who), "{who} decided on {request:?}");
         }
         assert!(request.version == after.applied, "every change has its version");
+    }
+    if let (Command::DecideItems { review, decisions }, Reply::Done { .. }, Actor::Principal(who)) =
+        (&proposal.command, &applied.reply, &proposal.actor)
+    {
+        for decide in decisions {
+            let item = before.item(*review, decide.item).expect("was decided on");
+            assert!(!before.conflicted_on(item).contains(who), "{who} decided on {item:?}");
+        }
+    }
+    for (key, history) in &before.review_history {
+        if let Some(later) = after.review_history.get(key) {
+            assert!(later.decisions.starts_with(&history.decisions) && later.handed.starts_with(&history.handed), "history was rewritten");
+        }
     }
     for (id, grant) in after.grants.iter().filter(|(id, grant)| before.grants.get(*id) != Some(grant)) {
         assert!(grant.version == after.applied && grant.narrowed <= grant.version);

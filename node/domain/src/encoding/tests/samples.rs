@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::command::{Command, Expect, Rejection, Reply};
+use crate::command::{Command, Decide, Expect, Rejection, Reply};
 use crate::credential::{Credential, Sealed};
 use crate::grant::{Grant, GrantSource, GrantStatus, TargetSelector};
-use crate::id::{BootId, Digest, GrantId, Index, LockId, Name, NodeId, OperationId, RequestId, RevocationId, SessionId, TokenId};
+use crate::id::{BootId, Digest, GrantId, Index, LockId, Name, NodeId, OperationId, RequestId, ReviewId, RevocationId, SessionId, TokenId};
 use crate::job::Job;
 use crate::lock::{Lock, LockOn};
 use crate::member::{Cancelled, JoinToken, Member, MemberRole, NodeReceipt, Receipt, Serving, SessionReceipt};
@@ -14,6 +14,9 @@ use crate::operation::{Access, Protocol, Resource, Verb};
 use crate::permission::PermissionSet;
 use crate::principal::{Principal, PrincipalKind, ScramVerifier, Token, TokenUse};
 use crate::request::{Ask, Decision, Request, RequestStatus};
+use crate::review::{
+    Choice, Chunk, Handed, History, Item, ItemDecision, Overdue, Review, ReviewStatus, Reviewers, Risk, Scope, Subject, Terms,
+};
 use crate::role::Role;
 use crate::state::{ClusterFacts, Remembered, State};
 use crate::target::{Target, UpstreamTls};
@@ -105,6 +108,7 @@ pub(super) fn commands() -> Vec<Command> {
     let mut commands = cluster_commands();
     commands.extend(noun_commands());
     commands.extend(access_commands());
+    commands.extend(review_commands());
     commands
 }
 
@@ -218,7 +222,7 @@ fn access_commands() -> Vec<Command> {
         grant(TargetSelector::Name(name("shop")), GrantSource::Baseline),
         grant(TargetSelector::Labels(labels()), GrantSource::Declared),
         grant(TargetSelector::Assize, GrantSource::Request(RequestId(1043))),
-        grant(TargetSelector::Assize, GrantSource::Review(8)),
+        grant(TargetSelector::Assize, GrantSource::Review(ReviewId(8))),
         Command::RevokeGrant { grant: GrantId(1042), reason: "left the team".into() },
         Command::ConfirmGrant { grant: GrantId(1042) },
         ask(exact_ask()),
@@ -236,6 +240,109 @@ fn access_commands() -> Vec<Command> {
     ]
 }
 
+fn terms() -> Terms {
+    Terms {
+        basis: "PCI DSS 7.2.5.1, TRA-12".into(),
+        scope: Scope {
+            grants: true,
+            tokens: true,
+            principals: names(["billing-loop"]),
+            owners: names(["ana"]),
+            targets: names(["shop"]),
+            labels: labels(),
+            verbs: BTreeSet::from([Verb::Select, Verb::Delete]),
+            risk_from: Some(Risk::Medium),
+        },
+        stages: vec![Reviewers::Named(names(["ana", "bo"])), Reviewers::TargetOwner, Reviewers::ByRight],
+        fallback: names(["bo"]),
+        escalates: Some(Duration::from_secs(86_400)),
+        length: Duration::from_secs(14 * 86_400),
+        overdue: Overdue::Suspend,
+        certifies: Duration::from_secs(90 * 86_400),
+        rationale_from: Some(Risk::High),
+        repeats: Some(Duration::from_secs(90 * 86_400)),
+    }
+}
+
+fn choices() -> [Choice; 4] {
+    let access = crate::review::Access { permissions: permissions(), roles: names(["client"]) };
+    [Choice::Approve, Choice::Modify { access, expires: Some(LogTime(9)) }, Choice::Revoke, Choice::Abstain]
+}
+
+fn review_commands() -> Vec<Command> {
+    let decide = |(item, choice): (usize, Choice)| Decide { item: item as u32, seen: Index(1042), choice, rationale: "needed".into() };
+    vec![
+        Command::OpenReview { name: name("quarterly"), terms: terms() },
+        Command::OpenReview {
+            name: name("once"),
+            terms: Terms {
+                scope: Scope { grants: true, ..Scope::default() },
+                fallback: BTreeSet::new(),
+                escalates: None,
+                overdue: Overdue::Keep,
+                rationale_from: None,
+                repeats: None,
+                ..terms()
+            },
+        },
+        Command::DecideItems { review: ReviewId(1070), decisions: choices().into_iter().enumerate().map(decide).collect() },
+        Command::HandItems { review: ReviewId(1070), items: vec![0, 7], to: name("bo"), reason: "on leave".into() },
+        Command::CloseReview { review: ReviewId(1070), digest: Digest([10; 32]), statement: "signed".into(), ends_series: true },
+    ]
+}
+
+fn reviews() -> Vec<Review> {
+    let closed =
+        ReviewStatus::Closed { by: name("ana"), at: LogTime(5), index: Index(1080), digest: Digest([10; 32]), statement: "signed".into() };
+    let review = |(i, status): (usize, ReviewStatus)| Review {
+        id: ReviewId(1070 + i as u64),
+        name: name("quarterly"),
+        terms: Terms { overdue: [Overdue::Keep, Overdue::Suspend, Overdue::Revoke][i], ..terms() },
+        opened_by: name("ana"),
+        opened: LogTime(4),
+        items: 2,
+        undecided: 1,
+        worked: 2,
+        repeats_at: (i == 0).then_some(LogTime(6)),
+        status,
+        version: Index(1070 + i as u64),
+    };
+    [ReviewStatus::Open, ReviewStatus::Due, closed].into_iter().enumerate().map(review).collect()
+}
+
+fn chunk() -> Chunk {
+    let item = |subject, risk| Item { subject, principal: name("billing-loop"), conflicted: names(["ana", "bo"]), risk };
+    let grant = grants().swap_remove(0);
+    let token = Subject::Token {
+        id: TokenId(21),
+        usage: TokenUse::Gateway,
+        label: "ci".into(),
+        issued_by: name("ana"),
+        issued: LogTime(6),
+        expires: Some(LogTime(7)),
+    };
+    Chunk { review: ReviewId(1070), number: 0, items: vec![item(Subject::Grant(Box::new(grant)), Risk::High), item(token, Risk::Low)] }
+}
+
+fn history() -> History {
+    let before = crate::review::Access { permissions: permissions(), roles: BTreeSet::new() };
+    let decision = |(stage, choice): (usize, Choice)| ItemDecision {
+        by: name("bo"),
+        at: LogTime(8),
+        index: Index(1075),
+        stage: stage as u32,
+        seen: Index(1042),
+        choice,
+        before: (stage == 1).then(|| before.clone()),
+        rationale: "needed".into(),
+    };
+    History {
+        decisions: choices().into_iter().enumerate().map(decision).collect(),
+        handed: vec![Handed { stage: 1, to: name("bo"), by: name("ana"), at: LogTime(7), index: Index(1074), reason: "on leave".into() }],
+        ended: Some(Index(1079)),
+    }
+}
+
 pub(super) fn replies() -> Vec<Reply> {
     vec![
         Reply::Done { version: Index(1050) },
@@ -244,6 +351,7 @@ pub(super) fn replies() -> Vec<Reply> {
         Reply::Request { request: RequestId(1043), joined: true },
         Reply::Lock(LockId(1044)),
         Reply::Spent,
+        Reply::Review(ReviewId(1070)),
     ]
 }
 
@@ -260,6 +368,7 @@ pub(super) fn rejections() -> Vec<Rejection> {
         Rejection::TooMany { limit: 32, scope: "for an agent".into() },
         Rejection::FeatureLevel { level: 1, needed: 2 },
         Rejection::Forbidden { message: "only the cluster".into() },
+        Rejection::ReviewClosed { review: ReviewId(1070) },
     ]
 }
 
@@ -274,6 +383,7 @@ fn grants() -> Vec<Grant> {
         valid_from: Some(LogTime(1)),
         expires: Some(LogTime(2)),
         review_due: Some(LogTime(3)),
+        under_review: (id == 1043).then_some(ReviewId(1070)),
         strict: true,
         source,
         status,
@@ -332,6 +442,7 @@ fn principals() -> Vec<Principal> {
         scram: scram(),
         label: "ci".into(),
         expires: Some(LogTime(7)),
+        review_due: (id == 22).then_some(LogTime(8)),
         issued_by: name("ana"),
         issued: LogTime(6),
     };
@@ -443,6 +554,9 @@ pub(super) fn sample_state() -> State {
         version: Index(1047),
     };
     state.locks.insert(lock.id, lock);
+    state.reviews = reviews().into_iter().map(|r| (r.id, r)).collect();
+    state.review_items.insert((ReviewId(1070), 0), std::sync::Arc::new(chunk()));
+    state.review_history.insert((ReviewId(1070), 1), history());
     state.members = members().into_iter().map(|m| (m.id, m)).collect();
     let token = JoinToken { lookup: Digest([5; 32]), expires: LogTime(9), made_by: name("ana"), spent_by: Some(NodeId(2)) };
     state.join_tokens.insert(token.lookup, token);

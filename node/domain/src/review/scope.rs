@@ -1,0 +1,126 @@
+//! What a review is about: which grants and tokens it takes in, and how risky each is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Item, Risk, Subject};
+use crate::grant::{Grant, TargetSelector};
+use crate::id::Name;
+use crate::operation::Verb;
+use crate::permission::{Permission, Segment};
+use crate::principal::{Principal, TokenUse};
+use crate::state::State;
+use crate::time::LogTime;
+
+/// All that is given must hold; what is empty holds for everything.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Scope {
+    /// Grants are items.
+    pub grants: bool,
+    /// Tokens are items, each on its own.
+    pub tokens: bool,
+    pub principals: BTreeSet<Name>,
+    /// Of agents, as owner or backup owner.
+    pub owners: BTreeSet<Name>,
+    /// Grants that reach one of these. Tokens of principals that have such a grant.
+    pub targets: BTreeSet<Name>,
+    /// Labels of the principal.
+    pub labels: BTreeMap<String, String>,
+    /// Grants with one of these verbs.
+    pub verbs: BTreeSet<Verb>,
+    pub risk_from: Option<Risk>,
+}
+
+/// Everything in scope at the log time of this state, in the order of principals and ids: the same on every node.
+pub(crate) fn population(state: &State, scope: &Scope) -> Vec<Item> {
+    let mut items = Vec::new();
+    for principal in state.principals.values().filter(|p| scope.takes_principal(p)) {
+        let mut reached = scope.targets.is_empty();
+        for grant in state.grants_of(&principal.name).filter(|grant| !grant.has_ended(state.now)) {
+            if !scope.reaches(state, grant) {
+                continue;
+            }
+            reached = true;
+            let risk = risk_of_grant(state, grant);
+            if scope.grants && scope.takes_verbs(state, grant) && scope.takes_risk(risk) {
+                items.push(item(state, principal, &grant.granted_by, Subject::Grant(Box::new(grant.clone())), risk));
+            }
+        }
+        if !scope.tokens || !reached || !scope.verbs.is_empty() {
+            continue;
+        }
+        for token in principal.tokens.values().filter(|token| token.expires.is_none_or(|end| state.now < end)) {
+            let risk = risk_of_token(token.usage);
+            if scope.takes_risk(risk) {
+                items.push(item(state, principal, &token.issued_by, Subject::of_token(token), risk));
+            }
+        }
+    }
+    items
+}
+
+fn item(state: &State, principal: &Principal, granted_by: &Name, subject: Subject, risk: Risk) -> Item {
+    let mut conflicted = BTreeSet::from([granted_by.clone()]);
+    state.add_conflicted(&principal.name, &mut conflicted);
+    Item { subject, principal: principal.name.clone(), conflicted, risk }
+}
+
+impl Scope {
+    fn takes_principal(&self, principal: &Principal) -> bool {
+        let mut owners = principal.owners();
+        (self.principals.is_empty() || self.principals.contains(&principal.name))
+            && (self.owners.is_empty() || owners.any(|owner| self.owners.contains(owner)))
+            && self.labels.iter().all(|(key, value)| principal.labels.get(key) == Some(value))
+    }
+
+    fn reaches(&self, state: &State, grant: &Grant) -> bool {
+        let selected = |name: &Name| match &grant.target {
+            TargetSelector::Name(target) => target == name,
+            TargetSelector::Labels(_) => state.targets.get(name).is_some_and(|target| grant.target.selects(target)),
+            TargetSelector::Assize => false,
+        };
+        self.targets.is_empty() || self.targets.iter().any(selected)
+    }
+
+    fn takes_verbs(&self, state: &State, grant: &Grant) -> bool {
+        self.verbs.is_empty() || permissions(state, grant).any(|p| !p.verbs.is_disjoint(&self.verbs))
+    }
+
+    fn takes_risk(&self, risk: Risk) -> bool {
+        self.risk_from.is_none_or(|from| risk >= from)
+    }
+}
+
+/// Inline and by role.
+fn permissions<'a>(state: &'a State, grant: &'a Grant) -> impl Iterator<Item = &'a Permission> {
+    let by_role = grant.roles.iter().filter_map(|role| state.roles.get(role)).flat_map(|role| role.permissions.iter());
+    grant.permissions.iter().chain(by_role)
+}
+
+fn risk_of_grant(state: &State, grant: &Grant) -> Risk {
+    permissions(state, grant).map(risk_of_permission).max().unwrap_or(Risk::Low)
+}
+
+fn risk_of_permission(permission: &Permission) -> Risk {
+    let of_verb = |verb: &Verb| match verb {
+        Verb::Select | Verb::Session | Verb::Read => Risk::Low,
+        // Functions of the catalogue: the server itself refuses those that write.
+        Verb::Call if matches!(permission.on.segments.get(1), Some(Segment::Exact(schema)) if schema.as_ref() == "pg_catalog") => Risk::Low,
+        Verb::Insert | Verb::Update | Verb::Delete | Verb::Merge | Verb::Call | Verb::Copy => Risk::Medium,
+        Verb::Truncate | Verb::Ddl | Verb::Grant | Verb::Admin | Verb::Write | Verb::Decide | Verb::Operate => Risk::High,
+    };
+    permission.verbs.iter().map(of_verb).max().unwrap_or(Risk::Low)
+}
+
+fn risk_of_token(usage: TokenUse) -> Risk {
+    match usage {
+        TokenUse::Gateway => Risk::Medium,
+        TokenUse::Admin => Risk::High,
+    }
+}
+
+impl Grant {
+    /// Whether it still counts, or may count later, is left to [`Grant::is_live`].
+    pub(crate) fn due_no_later(&self, due: LogTime) -> bool {
+        self.review_due.is_some_and(|own| own <= due)
+    }
+}
