@@ -6,6 +6,7 @@ mod fence;
 mod hold;
 mod records;
 mod recovery;
+mod review;
 mod revocation;
 mod road;
 mod smoke;

@@ -14,6 +14,7 @@ pub(crate) mod receipt;
 pub(crate) mod record;
 pub(crate) mod refusal;
 pub(crate) mod request;
+pub(crate) mod review;
 pub(crate) mod role;
 pub(crate) mod target;
 

@@ -20,7 +20,9 @@ pub(crate) fn rejected(noun: &str, rejection: &Rejection) -> Status {
         }
         Rejection::InUse { .. } => (Code::FailedPrecondition, reason::IN_USE),
         Rejection::SeparationOfDuties { .. } => (Code::PermissionDenied, reason::SEPARATION_OF_DUTIES),
-        Rejection::NotOpen { .. } | Rejection::AlreadySpent { .. } => (Code::FailedPrecondition, reason::NOT_OPEN),
+        Rejection::NotOpen { .. } | Rejection::AlreadySpent { .. } | Rejection::ReviewClosed { .. } => {
+            (Code::FailedPrecondition, reason::NOT_OPEN)
+        }
         Rejection::TooMany { .. } => (Code::ResourceExhausted, reason::TOO_MANY),
         Rejection::FeatureLevel { .. } => (Code::FailedPrecondition, reason::FEATURE_LEVEL),
         Rejection::Forbidden { .. } => (Code::PermissionDenied, reason::FORBIDDEN),

@@ -39,3 +39,6 @@ pub const FOLLOW_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How long dialling a target may take in `CheckTarget`.
 pub const CHECK_DEADLINE: Duration = Duration::from_secs(15);
+
+/// Bytes of a review's report in one message of its stream.
+pub const REPORT_PART: usize = 256 * 1024;

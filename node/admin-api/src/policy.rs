@@ -2,7 +2,7 @@
 //! this table with the descriptors of all served services.
 //!
 //! The right a call needs is `assize:VERB on NOUN/NAME`. NAME is, for principals, targets, credentials, roles and jobs,
-//! their own; for tokens the principal's; for requests the target's; for grants the target's (or `assize`, or `*` for a
+//! their own; for tokens the principal's; for requests the target's; for reviews their own name; for grants the target's (or `assize`, or `*` for a
 //! selector by labels); for locks the name of what is locked; for listing sessions the principal's and for ending one its
 //! id; for the rest `*`.
 //!
@@ -44,7 +44,7 @@ const fn special(path: &'static str, needs: Needs, without_lease: bool) -> Row {
     Row { path, needs, without_lease }
 }
 
-use Verb::{Operate, Read, Write};
+use Verb::{Decide, Operate, Read, Write};
 
 pub const POLICY: &[Row] = &[
     row("/assize.admin.v1.Principals/CreatePrincipal", Write, "principal"),
@@ -87,6 +87,14 @@ pub const POLICY: &[Row] = &[
     special("/assize.admin.v1.Requests/ApproveRequest", Needs::DecideOnTarget, false),
     special("/assize.admin.v1.Requests/DenyRequest", Needs::DecideOnTarget, false),
     special("/assize.admin.v1.Requests/WithdrawRequest", Needs::OwnOrRight(Write, "request"), false),
+    row("/assize.admin.v1.Reviews/OpenReview", Write, "review"),
+    special("/assize.admin.v1.Reviews/GetReview", Needs::OwnOrRight(Read, "review"), false),
+    special("/assize.admin.v1.Reviews/ListReviews", Needs::OwnOrRight(Read, "review"), false),
+    special("/assize.admin.v1.Reviews/ListReviewItems", Needs::OwnOrRight(Read, "review"), false),
+    special("/assize.admin.v1.Reviews/DecideReviewItems", Needs::OwnOrRight(Decide, "review"), false),
+    special("/assize.admin.v1.Reviews/HandReviewItems", Needs::OwnOrRight(Write, "review"), false),
+    row("/assize.admin.v1.Reviews/CloseReview", Operate, "review"),
+    row("/assize.admin.v1.Reviews/ExportReview", Read, "review"),
     row("/assize.admin.v1.Locks/CreateLock", Write, "lock"),
     row("/assize.admin.v1.Locks/GetLock", Read, "lock"),
     row("/assize.admin.v1.Locks/ListLocks", Read, "lock"),

@@ -9,6 +9,7 @@ mod jobs;
 mod locks;
 mod principals;
 mod requests;
+mod reviews;
 mod roles;
 mod sessions;
 mod targets;
@@ -56,6 +57,7 @@ pub fn routes(parts: Parts) -> Routes {
         .add_service(pb::jobs_server::JobsServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::grants_server::GrantsServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::requests_server::RequestsServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(pb::reviews_server::ReviewsServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::locks_server::LocksServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::sessions_server::SessionsServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::explain_server::ExplainServer::new(api.clone()).max_decoding_message_size(max))

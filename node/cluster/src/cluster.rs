@@ -480,6 +480,8 @@ fn run(node: &Arc<Node>, enforcer: Arc<dyn Enforcer>, config: &NodeConfig) {
     let n = each();
     tasks.forever(&control, "addresses", async move { n.keep_addresses().await });
     let n = each();
+    tasks.forever(&control, "feature level", async move { n.keep_feature_level().await });
+    let n = each();
     tasks.forever(&control, "control membership", async move { n.clone().keep_membership(n.control(), CONTROL_GROUP).await });
     let n = each();
     tasks.forever(&main, "audit membership", async move { n.clone().keep_membership(n.audit(), AUDIT_GROUP).await });
@@ -513,6 +515,7 @@ impl Node {
         state.cluster.incarnation == self.home.incarnation && state.members.contains_key(&self.home.node)
     }
 
+    /// What the cluster does not know of this node yet: where it listens, and which build it runs.
     async fn tell_address(&self, config: &NodeConfig) {
         let mut applied = self.publisher.applied();
         let known = loop {
@@ -523,7 +526,9 @@ impl Node {
                 return;
             }
         };
-        let current = known.address == config.advertise && known.admin_address == config.admin_advertise;
+        let current = known.address == config.advertise
+            && known.admin_address == config.admin_advertise
+            && known.feature_level_max == domain::command::FEATURE_LEVEL_MAX;
         if current || known.role == MemberRole::Removed {
             return;
         }
@@ -542,7 +547,7 @@ impl Node {
         while Instant::now() < end {
             match self.propose(id.clone(), Actor::Node(self.home.node), command.clone()).await {
                 Ok(_) => return,
-                Err(e) => tracing::warn!(error = %e, "the cluster does not know this node's new address yet"),
+                Err(e) => tracing::warn!(error = %e, "the cluster does not know this node's new address or build yet"),
             }
         }
     }

@@ -23,6 +23,8 @@ use crate::wire::{self, Kind, Outcome};
 
 /// How often a leader compares what the log says with its group's membership.
 const COMPARE_INTERVAL: Duration = Duration::from_millis(200);
+/// How often the leader looks whether the last old build has gone. Nobody waits for it.
+const FEATURE_INTERVAL: Duration = Duration::from_secs(1);
 /// A learner that lacks no more entries than this has caught up and may vote.
 const CAUGHT_UP: u64 = 200;
 /// A membership change that takes longer is looked at again.
@@ -76,6 +78,12 @@ fn next_step(state: &State, seen: &Seen) -> Option<Step> {
     Some(if role(&id) == Some(MemberRole::Removed) { Step::DropVoter(id) } else { Step::Demote(id) })
 }
 
+/// The feature level that every member knows, where it is above the cluster's.
+fn risen(state: &State) -> Option<u32> {
+    let members = state.members.values().filter(|member| member.role != MemberRole::Removed);
+    members.map(|member| member.feature_level_max).min().filter(|level| *level > state.cluster.feature_level)
+}
+
 async fn take<SM: StateMachine<TypeConfig>>(raft: &Raft<TypeConfig, SM>, step: Step) -> Result<(), String> {
     let text = |e: &dyn std::fmt::Display| e.to_string();
     let (change, retain) = match step {
@@ -122,6 +130,21 @@ impl Node {
                 Ok(Ok(())) => {}
                 Ok(Err(why)) => tracing::warn!(group, why, "the membership change has to be tried again"),
                 Err(_) => tracing::warn!(group, "the membership change takes long"),
+            }
+        }
+    }
+
+    /// Lets every member's commands into the log once the oldest of them knows them, while this node leads, for ever.
+    pub(crate) async fn keep_feature_level(&self) {
+        loop {
+            sleep(FEATURE_INTERVAL).await;
+            let state = self.publisher.state();
+            let leads = self.control_leader() == Some(self.home.node);
+            let Some(level) = risen(&state).filter(|_| leads) else { continue };
+            let id = self.own_proposal_id(&format!("feature-level-{level}"));
+            match self.propose(id, Actor::Node(self.home.node), Command::RaiseFeatureLevel { level }).await {
+                Ok(_) => tracing::info!(level, "every member knows this feature level now"),
+                Err(error) => tracing::warn!(%error, level, "the feature level has to be raised later"),
             }
         }
     }
@@ -275,6 +298,21 @@ mod tests {
     fn seen(me: u64, voters: &[u64], learners: &[u64], caught_up: &[u64]) -> Seen {
         let set = |ids: &[u64]| ids.iter().copied().collect();
         Seen { me, voters: set(voters), learners: set(learners), caught_up: set(caught_up) }
+    }
+
+    #[test]
+    fn the_feature_level_rises_with_the_oldest_member() {
+        let mut state = state(&[(1, MemberRole::Voter), (2, MemberRole::Voter), (3, MemberRole::Removed)]);
+        let mut knows = |node: u64, level: u32| {
+            let mut member = state.members[&NodeId(node)].clone();
+            member.feature_level_max = level;
+            state.members.insert(NodeId(node), member);
+            state.cluster.feature_level = 1;
+            risen(&state)
+        };
+        assert_eq!(knows(1, 2), None, "node 2 is of the old build");
+        assert_eq!(knows(2, 3), Some(2), "node 3 has left");
+        assert_eq!(knows(2, 1), None);
     }
 
     #[test]

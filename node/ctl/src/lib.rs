@@ -101,6 +101,9 @@ pub enum Command {
     /// Access requests and their approvals
     #[command(subcommand)]
     Request(noun::request::RequestCommand),
+    /// Campaigns in which people recertify access
+    #[command(subcommand)]
+    Review(noun::review::ReviewCommand),
     /// Emergency stops
     #[command(subcommand)]
     Lock(noun::lock::LockCommand),
@@ -165,6 +168,7 @@ pub async fn run_to(options: Options, command: Command, local: &dyn LocalOps, ou
         Command::Token(command) => command.run(client, &mut out).await,
         Command::Grant(command) => command.run(client, &mut out).await,
         Command::Request(command) => command.run(client, &mut out).await,
+        Command::Review(command) => command.run(client, &mut out).await,
         Command::Lock(command) => command.run(client, &mut out).await,
         Command::Session(command) => command.run(client, &mut out).await,
         Command::Explain(args) => explain::run(client, args, &mut out).await,

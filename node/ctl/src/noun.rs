@@ -10,6 +10,7 @@ pub(crate) mod person;
 pub(crate) mod principal;
 pub(crate) mod receipt;
 pub(crate) mod request;
+pub(crate) mod review;
 pub(crate) mod role;
 pub(crate) mod session;
 pub(crate) mod target;

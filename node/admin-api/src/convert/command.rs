@@ -12,6 +12,7 @@ use domain::member::{MemberRole, NodeReceipt};
 use domain::permission::PermissionSet;
 use domain::principal::{PrincipalKind, TokenUse};
 use domain::request::Ask;
+use domain::review::{Choice, Reviewers, Risk, Terms};
 use domain::target::UpstreamTls;
 use domain::time::LogTime;
 
@@ -195,6 +196,26 @@ pub(crate) fn in_words(command: &Command) -> String {
             Words::new(format!("lock {on}")).quoted("reason", reason).optional("expires", expires.map(time))
         }
         Command::DeleteLock { lock } => Words::new(format!("delete {lock}")),
+
+        Command::OpenReview { name, terms } => review_terms(Words::new(format!("open review {name}")), terms),
+        Command::DecideItems { review, decisions } => {
+            let mut words = Words::new(format!("decide on items of {review}"));
+            for decide in decisions {
+                words = words.term(&format!("item {}", decide.item), format!("{} at version {}", decide.choice.in_words(), decide.seen));
+                if let Choice::Modify { access, expires } = &decide.choice {
+                    words = words.term("to", access.in_words()).optional("expires", expires.map(time));
+                }
+                words = words.quoted("rationale", &decide.rationale);
+            }
+            words
+        }
+        Command::HandItems { review, items, to, reason } => Words::new(format!("hand items of {review} to {to}"))
+            .term("items", joined(items.iter().map(ToString::to_string), " "))
+            .quoted("reason", reason),
+        Command::CloseReview { review, digest: of, statement, ends_series } => Words::new(format!("sign off {review}"))
+            .term("digest", digest(of))
+            .quoted("statement", statement)
+            .optional("ends the series", ends_series.then_some("yes")),
     };
     words.text
 }
@@ -208,6 +229,7 @@ pub(crate) fn reply_in_words(reply: &Reply) -> String {
         Reply::Request { request, joined: true } => format!("joined {request}"),
         Reply::Lock(id) => format!("made {id}"),
         Reply::Spent => "spent".into(),
+        Reply::Review(id) => format!("opened {id}"),
         Reply::Rejected(rejection) => format!("refused: {rejection}"),
     }
 }
@@ -236,6 +258,33 @@ fn asked(words: Words, ask: &Ask) -> Words {
             .term("target version", target_version),
         Ask::Window { permissions, length } => words.term("for", span(*length)).term("permissions", set(permissions)),
     }
+}
+
+fn review_terms(words: Words, terms: &Terms) -> Words {
+    let scope = &terms.scope;
+    let stage = |stage: &Reviewers| match stage {
+        Reviewers::Named(names) => listed(names),
+        Reviewers::TargetOwner => "the target's owner".into(),
+        Reviewers::ByRight => "whoever has the right".into(),
+    };
+    words
+        .quoted("basis", &terms.basis)
+        .optional("grants", scope.grants.then_some("yes"))
+        .optional("tokens", scope.tokens.then_some("yes"))
+        .term("of principals", listed(&scope.principals))
+        .term("of owners", listed(&scope.owners))
+        .term("on targets", listed(&scope.targets))
+        .quoted("labelled", &pairs(&scope.labels))
+        .term("with verbs", joined(scope.verbs.iter().map(|verb| verb.as_str().to_owned()), " "))
+        .optional("risk from", scope.risk_from.map(Risk::in_words))
+        .term("reviewers", joined(terms.stages.iter().map(stage), ", then "))
+        .term("fallback", listed(&terms.fallback))
+        .optional("escalates after", terms.escalates.map(span))
+        .term("due after", span(terms.length))
+        .term("by default", terms.overdue.in_words())
+        .term("certifies for", span(terms.certifies))
+        .optional("rationale from risk", terms.rationale_from.map(Risk::in_words))
+        .optional("repeats every", terms.repeats.map(span))
 }
 
 fn node_receipt(receipt: &NodeReceipt) -> String {
@@ -277,7 +326,7 @@ fn grant_source(source: GrantSource) -> String {
         GrantSource::Baseline => "baseline".into(),
         GrantSource::Declared => "declared".into(),
         GrantSource::Request(request) => request.to_string(),
-        GrantSource::Review(number) => format!("review {number}"),
+        GrantSource::Review(review) => review.to_string(),
     }
 }
 

@@ -24,6 +24,7 @@ pub(crate) fn to_wire(grant: &Grant, now: LogTime) -> pb::Grant {
         granted: Some(timestamp(grant.granted)),
         etag: etag(grant.version),
         live: grant.is_live(now),
+        under_review: text(grant.under_review.as_ref()),
     }
 }
 
@@ -43,7 +44,7 @@ fn source_to_wire(source: &GrantSource) -> pb::GrantSource {
         GrantSource::Baseline => Source::Baseline(Baseline {}),
         GrantSource::Declared => Source::Declared(Declared {}),
         GrantSource::Request(request) => Source::Request(request.to_string()),
-        GrantSource::Review(review) => Source::Review(*review),
+        GrantSource::Review(review) => Source::Review(review.to_string()),
     };
     pb::GrantSource { source: Some(source) }
 }

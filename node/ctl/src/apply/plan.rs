@@ -344,7 +344,11 @@ fn grant_change(d: &Declared, spec: &GrantSpec, there: Option<&pb::Grant>) -> Re
             return Ok((Action::Unchanged, diff));
         }
         if !by_apply || old.principal != wanted.principal {
-            let why = if by_apply { "is another principal's" } else { "was not made by apply" };
+            let why = match old.source.as_ref().and_then(|s| s.source.as_ref()) {
+                Some(Source::Declared(_)) => "is another principal's".to_owned(),
+                Some(Source::Review(review)) => format!("was narrowed by {review}"),
+                Some(Source::Baseline(_) | Source::Request(_)) | None => "was not made by apply".to_owned(),
+            };
             return Ok((Action::Conflict(format!("Grant {}: {} {why}, and differs", d.name, old.id)), diff));
         }
         return Ok((Action::Update(Request::PutGrant(Box::new(wanted))), diff));
@@ -379,7 +383,10 @@ fn grant(d: &Declared, spec: &GrantSpec, there: Option<&pb::Grant>) -> Result<pb
         roles: spec.roles.clone(),
         valid_from: time("validFrom", &spec.valid_from, there.and_then(|g| g.valid_from.as_ref()))?,
         expires: time("expires", &spec.expires, there.and_then(|g| g.expires.as_ref()))?,
-        review_due: time("reviewDue", &spec.review_due, there.and_then(|g| g.review_due.as_ref()))?,
+        review_due: match there.filter(|g| !g.under_review.is_empty()) {
+            Some(reviewed) => reviewed.review_due,
+            None => time("reviewDue", &spec.review_due, there.and_then(|g| g.review_due.as_ref()))?,
+        },
         strict: spec.strict,
         source: Some(pb::GrantSource { source: Some(Source::Declared(DeclaredSource {})) }),
         ..Default::default()

@@ -177,7 +177,7 @@ fn table(grants: &[pb::Grant]) -> String {
             g.id.clone(),
             g.name.clone(),
             g.principal.clone(),
-            on(g),
+            target_in_words(g),
             what,
             when::show(g.expires.as_ref()),
             when::show(g.review_due.as_ref()),
@@ -188,7 +188,7 @@ fn table(grants: &[pb::Grant]) -> String {
     table.render()
 }
 
-fn on(grant: &pb::Grant) -> String {
+pub(crate) fn target_in_words(grant: &pb::Grant) -> String {
     match grant.target.as_ref().and_then(|t| t.selector.as_ref()) {
         Some(Selector::Name(name)) => name.clone(),
         Some(Selector::Labels(with)) => labels(&with.labels),
@@ -212,7 +212,7 @@ fn source(grant: &pb::Grant) -> String {
         Some(Source::Baseline(_)) => "baseline".into(),
         Some(Source::Declared(_)) => "declared".into(),
         Some(Source::Request(id)) => id.clone(),
-        Some(Source::Review(number)) => format!("review {number}"),
+        Some(Source::Review(review)) => review.clone(),
         None => String::new(),
     }
 }
@@ -222,7 +222,7 @@ fn render(g: &pb::Grant) -> String {
         ("id", g.id.clone()),
         ("name", g.name.clone()),
         ("principal", g.principal.clone()),
-        ("target", on(g)),
+        ("target", target_in_words(g)),
         ("roles", g.roles.join(",")),
         ("valid from", when::show(g.valid_from.as_ref())),
         ("expires", when::show(g.expires.as_ref())),
