@@ -20,6 +20,7 @@ use domain::admission::Permit;
 use domain::id::Index;
 use domain::member::Cancelled;
 use domain::refusal::Refusal;
+use domain::state::State;
 use domain::time::LogTime;
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
@@ -48,8 +49,9 @@ struct Inner {
     permit: Arc<Permit>,
     /// The state index at which `permit` was last seen to be current.
     checked: Index,
-    /// Time changed what is permitted: admit again before the next write.
-    stale: bool,
+    /// The same session as it was last reviewed, by itself or by whoever watches the clock: the state may have given
+    /// `permit` an end that it does not know of.
+    standing: Arc<Permit>,
     /// A second handle on the upstream socket, so that it can be drained and reset from outside.
     upstream: Option<OwnedFd>,
     /// The stream holds bytes in user space that it took but has not sent.
@@ -74,9 +76,9 @@ impl Gate {
         let inner = Inner {
             shut: None,
             frozen: false,
+            standing: permit.clone(),
             permit,
             checked: Index(0),
-            stale: false,
             upstream: None,
             unsent: false,
             aborted: false,
@@ -100,9 +102,9 @@ impl Gate {
     /// A permit that was admitted anew takes the place of the old one, unless the gate was shut meanwhile.
     pub fn renew(&self, permit: Arc<Permit>) {
         let mut inner = self.inner.lock();
+        inner.standing = permit.clone();
         inner.permit = permit;
         inner.checked = Index(0);
-        inner.stale = false;
     }
 
     /// The proof of identity is over.
@@ -110,15 +112,16 @@ impl Gate {
         self.expires.is_some_and(|end| end <= now)
     }
 
-    /// The permit is over, and a new admission would let the session go on: it must ask for one before it writes.
-    pub fn mark_stale(&self) {
-        self.inner.lock().stale = true;
+    /// What the session stands on, where time or the state has gone past it and nobody has seen to that.
+    pub fn unsettled(&self, state: &State, now: LogTime) -> Option<Arc<Permit>> {
+        let inner = self.inner.lock();
+        let settled = inner.shut.is_some() || (!inner.standing.is_over(now) && inner.standing.is_current(state));
+        (!settled).then(|| inner.standing.clone())
     }
 
-    /// The permit, if its time is over and nobody has seen to it.
-    pub fn overdue(&self, now: LogTime) -> Option<Arc<Permit>> {
-        let inner = self.inner.lock();
-        (!inner.stale && inner.shut.is_none() && inner.permit.is_over(now)).then(|| inner.permit.clone())
+    /// A new review lets the session go on. It still asks for one itself before it writes.
+    pub fn stands_on(&self, permit: Permit) {
+        self.inner.lock().standing = Arc::new(permit);
     }
 
     /// From now on the upstream socket can be reset from outside.
@@ -158,7 +161,7 @@ impl Gate {
         if self.is_expired(authority.now()) {
             return Err(Stopped::Shut(Refusal::GrantExpired));
         }
-        if inner.stale || inner.permit.is_over(authority.now()) {
+        if inner.permit.is_over(authority.now()) {
             return Err(Stopped::Stale);
         }
         if inner.frozen || !authority.may_forward() {

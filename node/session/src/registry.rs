@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use domain::admission::Attempt;
+use domain::admission::{Admission, Attempt};
 use domain::id::{Index, Name, RevocationId, SessionId};
 use domain::member::{Cancelled, SessionReceipt};
 use domain::refusal::Refusal;
@@ -21,6 +21,7 @@ use crate::authority::Authority;
 use crate::gate::Gate;
 use crate::limits::{DRAIN_DEADLINE, DRAIN_POLL, EXPIRY_POLL, LEASE_GRACE, SESSIONS_MAX, SESSIONS_PER_PRINCIPAL_MAX};
 use crate::protocol::{Activity, CancelKey};
+use crate::stage::Reviews;
 
 /// One live session, as others see it.
 pub struct Live {
@@ -239,7 +240,7 @@ impl Registry {
 
     /// Follows the lease and log time for as long as the node lives: freezes and thaws sessions, ends those that were
     /// frozen for too long, and expired ones.
-    pub async fn watch(self: Arc<Self>, authority: Arc<dyn Authority>) {
+    pub(crate) async fn watch(self: Arc<Self>, authority: Arc<dyn Authority>, reviews: Arc<Reviews>) {
         let mut serving = authority.serving();
         let mut tick = tokio::time::interval(EXPIRY_POLL);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -263,7 +264,7 @@ impl Registry {
                     }
                 }
                 _ = tick.tick() => {
-                    self.expire(authority.as_ref());
+                    self.expire(authority.as_ref(), &reviews);
                     if frozen_until.take_if(|until| *until <= Instant::now()).is_some() {
                         self.end_all(&Refusal::NoLease);
                     }
@@ -280,18 +281,22 @@ impl Registry {
         }
     }
 
-    /// Ends the sessions whose permits are over and not to be renewed: idle ones too (R5).
-    fn expire(&self, authority: &dyn Authority) {
-        let now = authority.now();
+    /// Ends the sessions whose permits are over and not to be renewed: idle ones too (R5). What the state changed is
+    /// reviewed here as well, for a change may have given a session an end. Where it took access away at once,
+    /// [`Registry::enforce`] ends the session: its receipt tells.
+    fn expire(&self, authority: &dyn Authority, reviews: &Reviews) {
+        let (state, now) = (authority.state(), authority.now());
         for live in self.sessions.read().values() {
             if live.gate.is_expired(now) {
                 live.gate.shut(Refusal::GrantExpired);
                 live.gate.abort_unless_drained();
                 continue;
             }
-            let Some(permit) = live.gate.overdue(now) else { continue };
-            match permit.renew(&authority.state(), now) {
-                Ok(_) => live.gate.mark_stale(),
+            let Some(permit) = live.gate.unsettled(&state, now) else { continue };
+            match permit.renew_by(&state, now, |state, attempt, now| reviews.admit(state, attempt, now)) {
+                Ok(Admission { permit: Some(renewed), .. }) => live.gate.stands_on(renewed),
+                Ok(Admission { permit: None, .. }) => {}
+                Err(Refusal::Revoked { .. } | Refusal::Locked { .. }) if !permit.is_over(now) => {}
                 Err(refusal) => {
                     live.gate.shut(refusal);
                     live.gate.abort_unless_drained();

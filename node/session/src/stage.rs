@@ -37,31 +37,35 @@ pub struct Parts {
     pub tasks: Tasks,
     pub handshakes: Arc<Handshakes>,
     cancels: Semaphore,
-    recent: Mutex<Recent>,
+    reviews: Arc<Reviews>,
+}
+
+/// Reviews of attempts, each done once for all sessions of the same parties as long as it holds.
+#[derive(Default)]
+pub(crate) struct Reviews(Mutex<Recent>);
+
+impl Reviews {
+    pub(crate) fn admit(&self, state: &State, attempt: &Attempt, now: LogTime) -> Admission {
+        if let Some(again) = self.0.lock().find(state, attempt, now) {
+            return again;
+        }
+        let admission = admission::admit(state, attempt, now);
+        self.0.lock().keep(attempt, &admission);
+        admission
+    }
 }
 
 impl Parts {
     /// Also starts following the lease and log time for this registry.
     pub fn new(authority: Arc<dyn Authority>, registry: Arc<Registry>, tasks: Tasks) -> Arc<Self> {
-        tasks.spawn(crate::tasks::Kind::Watch, registry.clone().watch(authority.clone()));
-        Arc::new(Parts {
-            authority,
-            registry,
-            tasks,
-            handshakes: Arc::default(),
-            cancels: Semaphore::new(CANCELS_MAX),
-            recent: Mutex::default(),
-        })
+        let reviews = Arc::<Reviews>::default();
+        tasks.spawn(crate::tasks::Kind::Watch, registry.clone().watch(authority.clone(), reviews.clone()));
+        Arc::new(Parts { authority, registry, tasks, handshakes: Arc::default(), cancels: Semaphore::new(CANCELS_MAX), reviews })
     }
 
     /// The review of `attempt`, or the one of another session of the same parties that still holds.
     pub(crate) fn admit(&self, state: &State, attempt: &Attempt, now: LogTime) -> Admission {
-        if let Some(again) = self.recent.lock().find(state, attempt, now) {
-            return again;
-        }
-        let admission = admission::admit(state, attempt, now);
-        self.recent.lock().keep(attempt, &admission);
-        admission
+        self.reviews.admit(state, attempt, now)
     }
 
     /// Stops taking connections, asks sessions to end when their statement is done, drops who is left at `deadline`.

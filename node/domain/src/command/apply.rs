@@ -58,7 +58,7 @@ pub fn apply(state: &mut State, index: Index, proposal: &Proposal) -> Applied {
     let reply = perform(&mut step, &proposal.command).unwrap_or_else(Reply::Rejected);
     sweep::work(&mut step);
     let rejected = matches!(reply, Reply::Rejected(_));
-    let narrowing = !rejected && proposal.command.is_narrowing();
+    let narrowing = step.took_away || (!rejected && proposal.command.is_narrowing());
     if narrowing {
         step.state.cluster.narrowed = index;
         step.touched.insert(RowKey::Cluster);

@@ -281,6 +281,7 @@ pub(super) fn ended(step: &mut Step<'_>, review: &mut Review, number: u32) {
 }
 
 fn default(step: &mut Step<'_>, review: &Review, item: &Item) {
+    step.took_away |= review.terms.overdue != Overdue::Keep;
     match review.terms.overdue {
         Overdue::Keep => {}
         // Again: another review may have moved the date meanwhile.

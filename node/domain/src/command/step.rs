@@ -26,11 +26,13 @@ pub(super) struct Step<'a> {
     pub(super) now: LogTime,
     pub(super) actor: &'a Actor,
     pub(super) touched: BTreeSet<RowKey>,
+    /// Access was taken away by time or default, whatever the entry's own command is.
+    pub(super) took_away: bool,
 }
 
 impl<'a> Step<'a> {
     pub(super) fn new(state: &'a mut State, index: Index, now: LogTime, actor: &'a Actor) -> Self {
-        Step { state, index, now, actor, touched: BTreeSet::new() }
+        Step { state, index, now, actor, touched: BTreeSet::new(), took_away: false }
     }
 
     pub(super) fn done(&self) -> Reply {

@@ -12,6 +12,7 @@ use domain::grant::{GrantSource, TargetSelector};
 use domain::id::{BootId, GrantId, Name, NodeId, SessionId};
 use domain::operation::Protocol;
 use domain::principal::PrincipalKind;
+use domain::review::{Overdue, Reviewers, Scope, Terms};
 use domain::target::UpstreamTls;
 use domain::time::LogTime;
 use parking_lot::Mutex;
@@ -116,7 +117,6 @@ async fn serve(target: TcpListener, manner: Manner, seen: Arc<Mutex<Vec<u8>>>) {
 }
 
 fn found(authority: &Local, address: String) -> GrantId {
-    let admin = || Actor::Principal(name("ada"));
     let done = |actor: Actor, command: Command| {
         let reply = authority.apply(actor, command);
         assert!(!matches!(reply, Reply::Rejected(_)), "{reply:?}");
@@ -165,21 +165,28 @@ fn found(authority: &Local, address: String) -> GrantId {
         expect: Expect::Any,
     };
     done(admin(), target);
-    let grant = Command::IssueGrant {
+    match done(admin(), insert_orders(None)) {
+        Reply::Grant(id) => id,
+        other => panic!("no grant: {other:?}"),
+    }
+}
+
+fn admin() -> Actor {
+    Actor::Principal(name("ada"))
+}
+
+fn insert_orders(expires: Option<LogTime>) -> Command {
+    Command::IssueGrant {
         name: None,
         principal: name("loop-1"),
         target: TargetSelector::Name(name("shop")),
         permissions: "postgres:insert on db.public.orders".parse().expect("permissions"),
         roles: Default::default(),
         valid_from: None,
-        expires: None,
+        expires,
         review_due: None,
         strict: false,
         source: GrantSource::Baseline,
-    };
-    match done(admin(), grant) {
-        Reply::Grant(id) => id,
-        other => panic!("no grant: {other:?}"),
     }
 }
 
@@ -281,6 +288,52 @@ async fn frozen_sessions_end_when_no_lease_comes_within_the_grace() {
     client.write_all(b"orders 1\n").await.expect("sent");
     assert_eq!(line(&mut client).await, "orders 1", "a lease that comes back in time thaws");
     world.authority.set_serving(false);
+    assert!(line(&mut client).await.starts_with("over: "));
+    until("it is gone", || world.registry.is_empty()).await;
+}
+
+/// How long after its time an idle session may live (R5), and then some for a busy machine.
+const SOON: Duration = Duration::from_millis(500);
+
+#[tokio::test]
+async fn an_idle_session_ends_with_the_last_of_its_grants() {
+    let world = World::new(Manner::Echoes).await;
+    for seconds in [10, 20] {
+        let expires = Some(Authority::now(&world.authority).after(Duration::from_secs(seconds)));
+        let reply = world.authority.apply(admin(), insert_orders(expires));
+        assert!(matches!(reply, Reply::Grant(_)), "{reply:?}");
+    }
+    world.authority.apply(admin(), Command::RevokeGrant { grant: world.grant, reason: String::new() });
+    let mut client = world.client().await;
+    world.authority.pass(Duration::from_secs(15));
+    tokio::time::sleep(SOON).await;
+    assert_eq!(world.registry.len(), 1, "one of the two still counts");
+    world.authority.pass(Duration::from_secs(10));
+    assert!(line(&mut client).await.starts_with("over: "));
+    until("it is gone", || world.registry.is_empty()).await;
+}
+
+#[tokio::test]
+async fn an_idle_session_ends_at_a_due_date_that_it_got_meanwhile() {
+    let world = World::new(Manner::Echoes).await;
+    let mut client = world.client().await;
+    let terms = Terms {
+        basis: "incident 7".into(),
+        scope: Scope { grants: true, ..Scope::default() },
+        stages: vec![Reviewers::Named([name("olga")].into())],
+        fallback: Default::default(),
+        escalates: None,
+        length: Duration::from_secs(10),
+        overdue: Overdue::Suspend,
+        certifies: Duration::from_secs(3600),
+        rationale_from: None,
+        repeats: None,
+    };
+    let reply = world.authority.apply(admin(), Command::OpenReview { name: name("short"), terms });
+    assert!(matches!(reply, Reply::Review(_)), "{reply:?}");
+    tokio::time::sleep(SOON).await;
+    assert_eq!(world.registry.len(), 1, "not due yet");
+    world.authority.pass(Duration::from_secs(11));
     assert!(line(&mut client).await.starts_with("over: "));
     until("it is gone", || world.registry.is_empty()).await;
 }
