@@ -173,15 +173,15 @@ impl<'a> Step<'a> {
     }
 
     /// The population, once and for all.
-    pub(super) fn put_review_items(&mut self, review: ReviewId, mut items: Vec<Item>) {
+    pub(super) fn put_review_items(&mut self, review: ReviewId, items: Vec<Item>) {
+        let mut rest = items.into_iter();
         for number in 0.. {
+            let items: Vec<Item> = rest.by_ref().take(REVIEW_CHUNK as usize).collect();
             if items.is_empty() {
                 break;
             }
-            let rest = items.split_off(items.len().min(REVIEW_CHUNK as usize));
             self.touched.insert(RowKey::ReviewItems(review, number));
             self.state.review_items.insert((review, number), Arc::new(Chunk { review, number, items }));
-            items = rest;
         }
     }
 
