@@ -1,0 +1,65 @@
+//! Administration without the CLI's start-up time in what is measured: `assize.admin.v1` over one kept connection a node.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use proto::admin as pb;
+use tonic::Request;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+
+/// No answer after this long counts as none.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+#[derive(Debug, Clone)]
+pub struct Admin {
+    channels: Vec<Channel>,
+}
+
+impl Admin {
+    /// One connection for each of these addresses, made when it is first needed.
+    ///
+    /// # Errors
+    /// Without a certificate in `folder`.
+    pub fn new(folder: &Path, addresses: &[String]) -> Result<Admin> {
+        let read = |name: &str| std::fs::read(folder.join(name)).with_context(|| name.to_owned());
+        let tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(read("ca.pem")?))
+            .identity(Identity::from_pem(read("cert.pem")?, read("key.pem")?));
+        let channel = |address: &String| {
+            let endpoint = Endpoint::from_shared(format!("https://{address}"))?.tls_config(tls.clone())?;
+            Ok(endpoint.connect_timeout(Duration::from_secs(2)).tcp_nodelay(true).connect_lazy())
+        };
+        Ok(Admin { channels: addresses.iter().map(channel).collect::<Result<_>>()? })
+    }
+
+    /// A new gateway token.
+    ///
+    /// # Errors
+    /// When it is refused or not answered.
+    pub async fn token(&self, node: usize, agent: &str) -> Result<String> {
+        let request = pb::IssueTokenRequest { principal: agent.into(), r#use: pb::TokenUse::Gateway.into(), ..Default::default() };
+        Ok(pb::tokens_client::TokensClient::new(self.at(node)).issue_token(asked(request)).await?.into_inner().secret)
+    }
+
+    /// Ends a grant, by name or id; the numbers (from 1) of the nodes whose lease had to run out.
+    ///
+    /// # Errors
+    /// When it is refused or not answered.
+    pub async fn revoke(&self, node: usize, grant: &str) -> Result<Vec<u64>> {
+        let request = pb::RevokeGrantRequest { id: grant.into(), reason: "chaos".into(), ..Default::default() };
+        let answer = pb::grants_client::GrantsClient::new(self.at(node)).revoke_grant(asked(request)).await?.into_inner();
+        let receipt = answer.receipt.context("a receipt")?;
+        Ok(receipt.nodes.iter().filter(|node| node.lease_ran_out).map(|node| node.node).collect())
+    }
+
+    fn at(&self, node: usize) -> Channel {
+        self.channels[node].clone()
+    }
+}
+
+fn asked<Q>(message: Q) -> Request<Q> {
+    let mut request = Request::new(message);
+    request.set_timeout(PATIENCE);
+    request
+}

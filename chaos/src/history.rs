@@ -1,0 +1,108 @@
+//! What happened, as seen from outside, on one clock: `CLOCK_BOOTTIME` is the same in all namespaces of a machine, so the
+//! order of what nodes, clients, administrators and the target saw is exact.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+pub mod check;
+
+/// A moment of `CLOCK_BOOTTIME`.
+pub type Moment = Duration;
+
+/// One statement of the load, of which no two are alike.
+pub type Statement = u32;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A client sent a statement to this node (from 0).
+    Attempt {
+        statement: Statement,
+        agent: String,
+        node: usize,
+    },
+    Answer {
+        statement: Statement,
+        outcome: Outcome,
+    },
+    /// The statement arrived at the target.
+    Seen {
+        statement: Statement,
+        connection: u64,
+    },
+    /// Something cancelled at the target.
+    CancelSeen,
+    /// A connection of the gateway's at the target is over.
+    Closed {
+        connection: u64,
+    },
+    /// An administrator asked for the end of all access of this agent.
+    Revoke {
+        agent: String,
+    },
+    /// … and was told that it is out; with the nodes that did not report in time.
+    Revoked {
+        agent: String,
+        silent: Vec<u64>,
+    },
+    /// … or was told something else, so nobody knows.
+    RevokeUnknown {
+        agent: String,
+        why: String,
+    },
+    /// The access of this agent ends by itself now.
+    Expired {
+        agent: String,
+    },
+    Fault(String),
+    Healed,
+}
+
+/// What a client was told of its statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    Done,
+    /// Told in so many words that nothing was done.
+    NotDone(String),
+    /// Told no, by SQLSTATE and message; says nothing about whether the target has seen it.
+    Refused(String),
+    /// No answer.
+    Unknown(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Noted {
+    pub at: Moment,
+    pub event: Event,
+}
+
+#[derive(Debug, Default)]
+pub struct History(Mutex<Vec<Noted>>);
+
+pub fn now() -> Moment {
+    let t = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(t.tv_sec.unsigned_abs(), u32::try_from(t.tv_nsec).unwrap_or(0))
+}
+
+impl History {
+    pub fn note(&self, event: Event) -> Moment {
+        let at = now();
+        self.note_at(at, event);
+        at
+    }
+
+    /// # Panics
+    /// Never: no holder of the lock panics.
+    pub fn note_at(&self, at: Moment, event: Event) {
+        self.0.lock().expect("no holder panics").push(Noted { at, event });
+    }
+
+    /// All of it, in order of time.
+    ///
+    /// # Panics
+    /// Never: no holder of the lock panics.
+    pub fn events(&self) -> Vec<Noted> {
+        let mut events = self.0.lock().expect("no holder panics").clone();
+        events.sort_by_key(|noted| noted.at);
+        events
+    }
+}
