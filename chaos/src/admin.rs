@@ -1,7 +1,7 @@
 //! Administration without the CLI's start-up time in what is measured: `assize.admin.v1` over one kept connection a node.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
 use proto::admin as pb;
@@ -40,6 +40,26 @@ impl Admin {
     pub async fn token(&self, node: usize, agent: &str) -> Result<String> {
         let request = pb::IssueTokenRequest { principal: agent.into(), r#use: pb::TokenUse::Gateway.into(), ..Default::default() };
         Ok(pb::tokens_client::TokensClient::new(self.at(node)).issue_token(asked(request)).await?.into_inner().secret)
+    }
+
+    /// A grant on the load's table that ends by itself.
+    ///
+    /// # Errors
+    /// When it is refused or not answered.
+    pub async fn grant_until(&self, node: usize, agent: &str, end: SystemTime) -> Result<()> {
+        let since = end.duration_since(SystemTime::UNIX_EPOCH)?;
+        let expires = proto::types::Timestamp { seconds: i64::try_from(since.as_secs())?, nanos: i32::try_from(since.subsec_nanos())? };
+        let grant = pb::Grant {
+            principal: agent.into(),
+            target: Some(pb::TargetSelector { selector: Some(pb::target_selector::Selector::Name("orders".into())) }),
+            permissions: vec!["postgres:select,insert on app.public.orders".into()],
+            roles: vec!["client".into()],
+            expires: Some(expires),
+            ..Default::default()
+        };
+        let request = pb::CreateGrantRequest { grant: Some(grant), ..Default::default() };
+        pb::grants_client::GrantsClient::new(self.at(node)).create_grant(asked(request)).await?;
+        Ok(())
     }
 
     /// Ends a grant, by name or id; the numbers (from 1) of the nodes whose lease had to run out.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -48,7 +48,7 @@ pub struct Attack {
 /// # Panics
 /// When it fails.
 pub fn with(module: &str, name: &str, setup: Setup, test: impl FnOnce(&mut Attack) -> Result<()>) {
-    arena::within(module, name, setup.nodes, |arena| {
+    arena::within(module, name, setup.nodes + setup.spare, |arena| {
         let mut attack = Attack::prepare(arena, setup)?;
         let result = test(&mut attack);
         if result.is_err() {
@@ -93,7 +93,7 @@ impl Attack {
         self.tokens = self.runtime.block_on(async {
             let mut tokens = Vec::new();
             for agent in 0..count {
-                tokens.push(self.admin.token(agent % self.arena.nodes(), &format!("w{agent}")).await?);
+                tokens.push(self.admin.token(agent % self.cluster.nodes.len(), &format!("w{agent}")).await?);
             }
             anyhow::Ok(tokens)
         })?;
@@ -113,12 +113,12 @@ impl Attack {
     /// When one does not.
     pub fn begin(&mut self, agents: std::ops::Range<usize>) -> Result<()> {
         for agent in agents.clone() {
-            for node in 0..self.arena.nodes() {
+            for node in 0..self.cluster.nodes.len() {
                 let work = self.work(agent, node);
                 self.load.start(self.runtime.handle(), work);
             }
         }
-        let wanted = agents.len() * self.arena.nodes();
+        let wanted = agents.len() * self.cluster.nodes.len();
         wait::until("every agent to have written through every node", PATIENCE, || {
             let events = self.history.events();
             let sent = senders(&events);
@@ -176,6 +176,70 @@ impl Attack {
         self.history.events().iter().any(without)
     }
 
+    /// A statement of this agent that runs for a minute at the target, and has arrived there when this returns.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn sleeper(&self, agent: usize, node: usize) -> Result<()> {
+        let (work, statement, history) = (self.work(agent, node), self.load.statement(), Arc::clone(&self.history));
+        let client = self.runtime.block_on(login(&work.url))?;
+        self.runtime.spawn(async move {
+            let sql = format!("select pg_sleep(60), '{}'", crate::recorder::mark(statement));
+            crate::load::send(&history, &client, &work, statement, &sql).await;
+        });
+        wait::until("a long statement to arrive", PATIENCE, || {
+            let arrived = |n: &Noted| matches!(n.event, Event::Seen { statement: seen, .. } if seen == statement);
+            Ok(self.history.events().iter().any(arrived).then_some(()))
+        })
+    }
+
+    /// So many more agents whose grants end by themselves, the first `after` now, the others a `step` after each other. Each
+    /// has an idle session at every node, every fourth also works. All have ended when this returns.
+    ///
+    /// # Errors
+    /// When one does not come to life before its end.
+    pub fn expiring(&mut self, count: usize, after: Duration, step: Duration) -> Result<()> {
+        let mut text = String::new();
+        for agent in 0..count {
+            write!(text, "---\nkind: Agent\nname: e{agent}\nspec: {{ owner: bob, job: keep-orders }}\n")?;
+        }
+        self.cluster.declare("expiring.yaml", &text)?;
+        self.cluster.cli(&["apply", "-f", &self.cluster.path("expiring.yaml")])?.ok()?;
+        let (boot, wall) = (crate::history::now(), SystemTime::now());
+        let nodes = self.cluster.nodes.len();
+        let mut sessions = Vec::new();
+        for agent in 0..count {
+            let name = format!("e{agent}");
+            let ends = after + step * u32::try_from(agent)?;
+            let url = |node: usize, token: &str| self.cluster.url(node, &name, token);
+            let history = &self.history;
+            let (token, clients) = self.runtime.block_on(async {
+                self.admin.grant_until(agent % nodes, &name, wall + ends).await?;
+                let token = self.admin.token(agent % nodes, &name).await?;
+                let mut clients = Vec::new();
+                for node in 0..nodes {
+                    let work = Work { agent: name.clone(), node, url: url(node, &token) };
+                    let client = login(&work.url).await.with_context(|| format!("{name} at node {}", node + 1))?;
+                    ensure!(crate::load::insert(history, &client, &work, self.load.statement()).await, "a write of {name}");
+                    clients.push(client);
+                }
+                anyhow::Ok((token, clients))
+            })?;
+            if agent % 4 == 0 {
+                for node in 0..nodes {
+                    let work = Work { agent: name.clone(), node, url: url(node, &token) };
+                    self.load.start(self.runtime.handle(), work);
+                }
+            }
+            sessions.extend(clients);
+            self.history.note_at(boot + ends, Event::Expired { agent: name });
+        }
+        ensure!(crate::history::now() < boot + after, "the first ended before the last had begun");
+        let last = boot + after + step * u32::try_from(count)?;
+        std::thread::sleep(last.saturating_sub(crate::history::now()));
+        wait::until("all idle clients to be told", PATIENCE, || Ok(sessions.iter().all(tokio_postgres::Client::is_closed).then_some(())))
+    }
+
     /// Which node (from 0) leads the control group, and one that leads no group.
     ///
     /// # Errors
@@ -185,8 +249,19 @@ impl Attack {
         let leader = usize::try_from(crate::cluster::number(&status["leader"]))?.checked_sub(1).context("a leader")?;
         let logs = status["logs"].as_array().with_context(|| status.to_string())?;
         let leads = |node: usize| logs.iter().any(|log| crate::cluster::number(&log["leader"]) == node as u64 + 1);
-        let follower = (0..self.arena.nodes()).find(|node| *node != leader && !leads(*node)).with_context(|| status.to_string())?;
+        let follower = (0..self.cluster.nodes.len()).find(|node| *node != leader && !leads(*node)).with_context(|| status.to_string())?;
         Ok((leader, follower))
+    }
+
+    /// A new node takes the place of one that was removed; it joins through `peer` (both from 0).
+    ///
+    /// # Errors
+    /// When it does not become a voter that serves.
+    pub fn replace(&mut self, node: usize, peer: usize) -> Result<()> {
+        self.cluster.replace(node, peer)?;
+        let addresses: Vec<String> = self.cluster.nodes.iter().map(crate::cluster::node::Node::admin_address).collect();
+        self.admin = self.runtime.block_on(async { Admin::new(self.cluster.admin_folder(), &addresses) })?;
+        Ok(())
     }
 
     /// Everything works again from here on, as the test saw to: nodes that died are started, all converge, and work goes on.
@@ -206,7 +281,7 @@ impl Attack {
         self.cluster.settled()?;
         let converged = begun.elapsed();
         ensure!(converged < CONVERGED_WITHIN, "R18: {converged:?} until all nodes served again");
-        for node in 0..self.arena.nodes() {
+        for node in 0..self.cluster.nodes.len() {
             let work = self.work(self.gone, node);
             let statement = self.load.statement();
             self.runtime.block_on(async {

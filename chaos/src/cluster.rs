@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use crate::arena;
 use crate::cluster::node::{Node, Place};
+use crate::fault::{self, Shim};
 use crate::postgres::{GATEWAY_PASSWORD, GATEWAY_USER, Postgres, Release};
 use crate::process::{Background, output, run};
 use crate::wait;
@@ -36,6 +37,10 @@ pub struct Setup {
     pub nodes: usize,
     /// Each node in a network namespace of its own, and the target behind a [`crate::recorder::Recorder`].
     pub arena: bool,
+    /// Each node with a [`Shim`].
+    pub shims: bool,
+    /// Places in the arena for nodes that join later.
+    pub spare: usize,
 }
 
 impl Setup {
@@ -47,7 +52,7 @@ impl Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        Setup { release: Release::Fifteen, tls: false, hold: 20, nodes: 3, arena: false }
+        Setup { release: Release::Fifteen, tls: false, hold: 20, nodes: 3, arena: false, shims: false, spare: 0 }
     }
 }
 
@@ -94,6 +99,8 @@ pub fn said(command: &mut Command) -> Result<Said> {
 
 pub struct Cluster {
     pub nodes: Vec<Node>,
+    /// One for each of the first nodes. Only with [`Setup::shims`].
+    pub shims: Vec<Shim>,
     pub postgres: Postgres,
     /// The line an auditor keeps outside: what `cluster init` printed.
     pub genesis: String,
@@ -149,6 +156,15 @@ impl Cluster {
         let database = std::thread::spawn(move || database(setup, &folder));
         let mut nodes: Vec<Node> =
             (1..=setup.nodes).map(|number| Node::prepare(number, setup.place(number), dir.path(), setup.tls)).collect::<Result<_>>()?;
+        let mut shims = Vec::new();
+        if setup.shims {
+            let library = fault::compile(dir.path())?;
+            for node in &mut nodes {
+                let (shim, env) = Shim::new(&library, dir.path().join(format!("node{}.faults", node.number)))?;
+                node.env = env;
+                shims.push(shim);
+            }
+        }
         let admin = dir.path().join("admin");
         let first =
             run(command().args(["cluster", "init", "--admin", "alice", "--config"]).arg(&nodes[0].config).arg("--admin-out").arg(&admin))?;
@@ -156,7 +172,7 @@ impl Cluster {
         let postgres = database.join().map_err(|_| anyhow::anyhow!("setting PostgreSQL up panicked"))??;
         let genesis = value_of(&first, "genesis").with_context(|| first.clone())?;
         let recovery_key = value_of(&first, "recovery key").with_context(|| first.clone())?;
-        let mut cluster = Cluster { nodes, postgres, genesis, recovery_key, admin, setup, dir };
+        let mut cluster = Cluster { nodes, shims, postgres, genesis, recovery_key, admin, setup, dir };
         cluster.nodes[0].ready()?;
         for index in 1..setup.nodes {
             cluster.join(index)?;
@@ -171,13 +187,29 @@ impl Cluster {
     }
 
     fn join(&mut self, index: usize) -> Result<()> {
+        self.join_through(index, 0)
+    }
+
+    fn join_through(&mut self, index: usize, peer: usize) -> Result<()> {
         let file = self.dir.path().join(format!("join{index}"));
-        let token = self.cli(&["cluster", "join-token"])?.ok()?;
+        let token = self.cli_at(peer, &["cluster", "join-token"])?.ok()?;
         std::fs::write(&file, token)?;
-        let peer = format!("{}:{}", self.nodes[0].place.host, self.nodes[0].cluster);
+        let peer = format!("{}:{}", self.nodes[peer].place.host, self.nodes[peer].cluster);
         let mut join = clean(self.nodes[index].place.command(&binary()));
         run(join.args(["cluster", "join", "--peer", &peer, "--config"]).arg(&self.nodes[index].config).arg("--token-file").arg(&file))?;
         self.nodes[index].start(&binary())
+    }
+
+    /// A new node, with the next number, in place of one that was removed (both from 0).
+    ///
+    /// # Errors
+    /// When it does not become a voter that serves.
+    pub fn replace(&mut self, node: usize, peer: usize) -> Result<()> {
+        let number = self.nodes.iter().map(|node| node.number).max().unwrap_or(0) + 1;
+        self.nodes[node] = self.prepare(number)?;
+        self.join_through(node, peer)?;
+        self.nodes[node].ready()?;
+        self.settled()
     }
 
     /// The fixture's access, with this cluster's addresses.

@@ -8,6 +8,7 @@ pub mod arena;
 pub mod attack;
 pub mod clients;
 pub mod cluster;
+pub mod fault;
 pub mod history;
 pub mod load;
 pub mod ports;

@@ -16,6 +16,9 @@ use crate::recorder::mark;
 const PACE: Duration = Duration::from_millis(60);
 /// Before another login after one failed.
 const AGAIN: Duration = Duration::from_millis(150);
+/// Whose logins failed so often in a row tries more slowly: it lost its access, and others need the machine.
+const EAGER: u32 = 20;
+const TIRED: Duration = Duration::from_secs(1);
 /// What a client waits for an answer before it gives up.
 const PATIENCE: Duration = Duration::from_secs(6);
 
@@ -49,8 +52,11 @@ impl Load {
     pub fn start(&mut self, runtime: &Handle, work: Work) {
         let (history, next, stop) = (Arc::clone(&self.history), Arc::clone(&self.next), Arc::clone(&self.stop));
         self.sessions.push(runtime.spawn(async move {
+            let mut failed = 0;
             while !stop.load(Ordering::Relaxed) {
+                failed += 1;
                 if let Ok(client) = login(&work.url).await {
+                    failed = 0;
                     while !stop.load(Ordering::Relaxed) && !client.is_closed() {
                         let statement = next.fetch_add(1, Ordering::Relaxed);
                         if !insert(&history, &client, &work, statement).await {
@@ -59,7 +65,7 @@ impl Load {
                         tokio::time::sleep(PACE).await;
                     }
                 }
-                tokio::time::sleep(AGAIN).await;
+                tokio::time::sleep(if failed < EAGER { AGAIN } else { TIRED }).await;
             }
         }));
     }
@@ -85,10 +91,14 @@ pub async fn login(url: &str) -> Result<Client> {
 
 /// One statement that writes. `false` when nothing more is to be expected of this session.
 pub async fn insert(history: &History, client: &Client, work: &Work, statement: Statement) -> bool {
-    history.note(Event::Attempt { statement, agent: work.agent.clone(), node: work.node });
     let sql = format!("insert into orders values ({statement}, '{}')", mark(statement));
-    let answer = tokio::time::timeout(PATIENCE, client.simple_query(&sql)).await;
-    let (outcome, goes_on) = match answer {
+    send(history, client, work, statement, &sql).await
+}
+
+/// One statement with the mark of `statement` in its text, and what became of it.
+pub async fn send(history: &History, client: &Client, work: &Work, statement: Statement, sql: &str) -> bool {
+    history.note(Event::Attempt { statement, agent: work.agent.clone(), node: work.node });
+    let (outcome, goes_on) = match tokio::time::timeout(PATIENCE, client.simple_query(sql)).await {
         Ok(Ok(_)) => (Outcome::Done, true),
         Ok(Err(error)) => told(&error),
         Err(_) => (Outcome::Unknown("no answer".into()), false),

@@ -12,6 +12,9 @@ const STAMPED_LATE: Duration = Duration::from_millis(10);
 /// After an acknowledgement: telling the client, cancelling and closing, where the node lives.
 const CLOSED_WITHIN: Duration = Duration::from_secs(3);
 
+/// Log time may run ahead of a wall clock that is right by the median's own error.
+const EARLY: Duration = Duration::from_millis(50);
+
 /// R1: no statement of an agent arrives after its revocation was acknowledged.
 ///
 /// # Errors
@@ -91,28 +94,31 @@ pub fn overdue_is_closed(events: &[Noted], slack: Duration) -> Result<()> {
     Ok(())
 }
 
+/// R5: how long each connection at the target outlived its agent's access, which ended by itself.
+///
+/// # Errors
+/// With the first that was closed before the end, or never.
+pub fn closed_after_the_end(events: &[Noted]) -> Result<Vec<Duration>> {
+    let Connections { owner, closed } = connections(events);
+    let mut late = Vec::new();
+    for Noted { at, event } in events {
+        let Event::Expired { agent } = event else { continue };
+        for (connection, _) in owner.iter().filter(|(_, (owner, _))| *owner == agent) {
+            let end = closed.get(connection).with_context(|| format!("R5: a connection of {agent} is still open"))?;
+            ensure!(*end + EARLY >= *at, "a connection of {agent} was closed {:?} before its access ended", *at - *end);
+            late.push(end.saturating_sub(*at));
+        }
+    }
+    Ok(late)
+}
+
 /// R13: a target has no connection left of an agent whose revocation was acknowledged, but for what nodes hold that did
 /// not report: those are frozen, and close when their node dies or has its lease again.
 ///
 /// # Errors
 /// With the first that stays.
 pub fn nothing_left_open(events: &[Noted]) -> Result<()> {
-    let sent = attempts(events);
-    let mut owner: BTreeMap<u64, (&str, usize)> = BTreeMap::new();
-    let mut closed: BTreeMap<u64, Moment> = BTreeMap::new();
-    for Noted { at, event } in events {
-        match event {
-            Event::Seen { statement, connection } => {
-                if let Some((agent, node)) = sent.get(statement) {
-                    owner.insert(*connection, (agent, *node));
-                }
-            }
-            Event::Closed { connection } => {
-                closed.insert(*connection, *at);
-            }
-            _ => {}
-        }
-    }
+    let Connections { owner, closed } = connections(events);
     let last = events.last().map_or(Duration::ZERO, |noted| noted.at);
     for Noted { at, event } in events {
         let Event::Revoked { agent, silent } = event else { continue };
@@ -217,6 +223,31 @@ pub struct Coverage {
     pub during: usize,
     pub after: usize,
     pub revoked: usize,
+}
+
+/// Connections at the target: the agent and the node whose statements came over each, and when it was over.
+struct Connections<'e> {
+    owner: BTreeMap<u64, (&'e str, usize)>,
+    closed: BTreeMap<u64, Moment>,
+}
+
+fn connections(events: &[Noted]) -> Connections<'_> {
+    let sent = attempts(events);
+    let mut found = Connections { owner: BTreeMap::new(), closed: BTreeMap::new() };
+    for Noted { at, event } in events {
+        match event {
+            Event::Seen { statement, connection } => {
+                if let Some((agent, node)) = sent.get(statement) {
+                    found.owner.insert(*connection, (agent, *node));
+                }
+            }
+            Event::Closed { connection } => {
+                found.closed.insert(*connection, *at);
+            }
+            _ => {}
+        }
+    }
+    found
 }
 
 fn attempts<'e>(events: &'e [Noted]) -> BTreeMap<Statement, (&'e String, usize)> {

@@ -118,6 +118,14 @@ fn r5_a_statement_after_the_end() {
 }
 
 #[test]
+fn r5_a_connection_that_outlives_its_end_or_dies_before() {
+    let ends = |at| history([good(), vec![(at, Event::Closed { connection: 2 })]].concat());
+    assert_eq!(closed_after_the_end(&ends(9_120)).expect("closed"), [Duration::from_millis(120)]);
+    names(closed_after_the_end(&history(good())), "still open");
+    names(closed_after_the_end(&ends(8_000)), "1s before its access ended");
+}
+
+#[test]
 fn r13_a_connection_that_stays() {
     let closed = Event::Closed { connection: 1 };
     names(nothing_left_open(&without(&closed)), "node 1 kept a connection of a");
