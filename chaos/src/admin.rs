@@ -62,15 +62,16 @@ impl Admin {
         Ok(())
     }
 
-    /// Ends a grant, by name or id; the numbers (from 1) of the nodes whose lease had to run out.
+    /// Ends a grant, by name or id; the numbers (from 1) of the nodes that reported, and of those whose lease had to run out.
     ///
     /// # Errors
     /// When it is refused or not answered.
-    pub async fn revoke(&self, node: usize, grant: &str) -> Result<Vec<u64>> {
+    pub async fn revoke(&self, node: usize, grant: &str) -> Result<(Vec<u64>, Vec<u64>)> {
         let request = pb::RevokeGrantRequest { id: grant.into(), reason: "chaos".into(), ..Default::default() };
         let answer = pb::grants_client::GrantsClient::new(self.at(node)).revoke_grant(asked(request)).await?.into_inner();
         let receipt = answer.receipt.context("a receipt")?;
-        Ok(receipt.nodes.iter().filter(|node| node.lease_ran_out).map(|node| node.node).collect())
+        let numbers = |ran_out: bool| receipt.nodes.iter().filter(|node| node.lease_ran_out == ran_out).map(|node| node.node).collect();
+        Ok((numbers(false), numbers(true)))
     }
 
     fn at(&self, node: usize) -> Channel {

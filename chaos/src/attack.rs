@@ -1,7 +1,7 @@
 //! One attack: agents at work on every node of a cluster in an arena, faults, revocations during them, healing, and the
 //! verdict over the history of it all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -126,8 +126,7 @@ impl Attack {
                 Event::Answer { statement, outcome: Outcome::Done } => sent.get(statement),
                 _ => None,
             });
-            let working: std::collections::BTreeSet<_> =
-                done.filter(|(agent, _)| agents.clone().any(|wanted| *agent == format!("w{wanted}"))).collect();
+            let working: BTreeSet<_> = done.filter(|(agent, _)| agents.clone().any(|wanted| *agent == format!("w{wanted}"))).collect();
             Ok((working.len() == wanted).then_some(()))
         })?;
         // Each phase of a run must have its successes.
@@ -159,8 +158,8 @@ impl Attack {
         let asked = self.history.note(Event::Revoke { agent: agent.clone() });
         let answer = self.runtime.block_on(self.admin.revoke(node, &format!("{agent}-orders")));
         match answer {
-            Ok(silent) => {
-                let acknowledged = self.history.note(Event::Revoked { agent, silent });
+            Ok((reported, silent)) => {
+                let acknowledged = self.history.note(Event::Revoked { agent, reported, silent });
                 Ok(acknowledged - asked)
             }
             Err(error) => {
@@ -207,32 +206,35 @@ impl Attack {
         self.cluster.cli(&["apply", "-f", &self.cluster.path("expiring.yaml")])?.ok()?;
         let (boot, wall) = (crate::history::now(), SystemTime::now());
         let nodes = self.cluster.nodes.len();
-        let mut sessions = Vec::new();
+        let mut coming = Vec::new();
         for agent in 0..count {
             let name = format!("e{agent}");
             let ends = after + step * u32::try_from(agent)?;
-            let url = |node: usize, token: &str| self.cluster.url(node, &name, token);
-            let history = &self.history;
-            let (token, clients) = self.runtime.block_on(async {
-                self.admin.grant_until(agent % nodes, &name, wall + ends).await?;
-                let token = self.admin.token(agent % nodes, &name).await?;
-                let mut clients = Vec::new();
-                for node in 0..nodes {
-                    let work = Work { agent: name.clone(), node, url: url(node, &token) };
+            self.history.note_at(boot + ends, Event::Expired { agent: name.clone() });
+            let urls: Vec<String> = (0..nodes).map(|node| self.cluster.url(node, &name, "TOKEN")).collect();
+            let statements: Vec<Statement> = (0..nodes).map(|_| self.load.statement()).collect();
+            let (admin, history) = (self.admin.clone(), Arc::clone(&self.history));
+            coming.push(self.runtime.spawn(async move {
+                admin.grant_until(agent % nodes, &name, wall + ends).await?;
+                let token = admin.token(agent % nodes, &name).await?;
+                let mut sessions = Vec::new();
+                for (node, url) in urls.into_iter().enumerate() {
+                    let work = Work { agent: name.clone(), node, url: url.replace("TOKEN", &token) };
                     let client = login(&work.url).await.with_context(|| format!("{name} at node {}", node + 1))?;
-                    ensure!(crate::load::insert(history, &client, &work, self.load.statement()).await, "a write of {name}");
-                    clients.push(client);
+                    ensure!(crate::load::insert(&history, &client, &work, statements[node]).await, "a write of {name}");
+                    sessions.push((client, work));
                 }
-                anyhow::Ok((token, clients))
-            })?;
-            if agent % 4 == 0 {
-                for node in 0..nodes {
-                    let work = Work { agent: name.clone(), node, url: url(node, &token) };
+                Ok(sessions)
+            }));
+        }
+        let mut sessions = Vec::new();
+        for (agent, coming) in coming.into_iter().enumerate() {
+            for (client, work) in self.runtime.block_on(coming)?? {
+                if agent % 4 == 0 {
                     self.load.start(self.runtime.handle(), work);
                 }
+                sessions.push(client);
             }
-            sessions.extend(clients);
-            self.history.note_at(boot + ends, Event::Expired { agent: name });
         }
         ensure!(crate::history::now() < boot + after, "the first ended before the last had begun");
         let last = boot + after + step * u32::try_from(count)?;
@@ -332,10 +334,17 @@ impl Attack {
     /// What clients were told is done stands in the table, once.
     fn rows_agree(&self, events: &[Noted]) -> Result<()> {
         let rows = self.cluster.postgres.superuser("app", "select id from orders")?;
-        let rows: std::collections::BTreeSet<Statement> = rows.lines().filter_map(|row| row.parse().ok()).collect();
+        let rows: BTreeSet<Statement> = rows.lines().filter_map(|row| row.parse().ok()).collect();
+        let mut writes = BTreeSet::new();
         for noted in events {
+            if let Event::Attempt { statement, writes: true, .. } = &noted.event {
+                writes.insert(*statement);
+            }
             if let Event::Answer { statement, outcome: Outcome::Done } = &noted.event {
-                ensure!(rows.contains(statement), "statement {statement} was acknowledged and is not in the table");
+                ensure!(
+                    !writes.contains(statement) || rows.contains(statement),
+                    "statement {statement} was acknowledged and is not in the table"
+                );
             }
         }
         Ok(())
@@ -365,7 +374,7 @@ impl Attack {
 
 fn senders(events: &[Noted]) -> BTreeMap<Statement, (String, usize)> {
     let sender = |noted: &Noted| match &noted.event {
-        Event::Attempt { statement, agent, node } => Some((*statement, (agent.clone(), *node))),
+        Event::Attempt { statement, agent, node, .. } => Some((*statement, (agent.clone(), *node))),
         _ => None,
     };
     events.iter().filter_map(sender).collect()

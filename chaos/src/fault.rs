@@ -125,16 +125,19 @@ impl Drop for Freezer {
     }
 }
 
-/// From now on this process may have so many open files more than it has, and any number again with `None`.
+/// From now on this process may have so many open files more than it has, or with `None` as many as it ever may.
 ///
 /// # Errors
 /// When it is gone.
 pub fn limit_files(pid: u32, more: Option<usize>) -> Result<()> {
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits"))?;
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).context("a limit")?;
+    let hard: usize = line.split_whitespace().nth(4).context("a hard limit")?.parse()?;
     let limit = match more {
         Some(more) => std::fs::read_dir(format!("/proc/{pid}/fd"))?.count() + more,
-        None => 65_536,
+        None => hard,
     };
-    run(Command::new("prlimit").arg("--pid").arg(pid.to_string()).arg(format!("--nofile={limit}:65536"))).map(drop)
+    run(Command::new("prlimit").arg("--pid").arg(pid.to_string()).arg(format!("--nofile={limit}:{hard}"))).map(drop)
 }
 
 /// Moves a folder onto a disk (in memory) of so many megabytes. Nothing may have it open.

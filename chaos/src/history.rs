@@ -14,11 +14,12 @@ pub type Statement = u32;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A client sent a statement to this node (from 0).
+    /// A client sent a statement to this node (from 0); one that `writes` leaves a row of its number.
     Attempt {
         statement: Statement,
         agent: String,
         node: usize,
+        writes: bool,
     },
     Answer {
         statement: Statement,
@@ -39,9 +40,11 @@ pub enum Event {
     Revoke {
         agent: String,
     },
-    /// … and was told that it is out; with the nodes that did not report in time.
+    /// … and was told that it is out; with the nodes (from 1) that reported so, and those whose lease had to run out. One
+    /// that was taken out of the serving set is neither.
     Revoked {
         agent: String,
+        reported: Vec<u64>,
         silent: Vec<u64>,
     },
     /// … or was told something else, so nobody knows.

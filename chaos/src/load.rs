@@ -19,6 +19,8 @@ const AGAIN: Duration = Duration::from_millis(150);
 /// Whose logins failed so often in a row tries more slowly: it lost its access, and others need the machine.
 const EAGER: u32 = 20;
 const TIRED: Duration = Duration::from_secs(1);
+/// … and gives up after so many, when it was told that its access is revoked.
+const STUBBORN: u32 = 24;
 /// What a client waits for an answer before it gives up.
 const PATIENCE: Duration = Duration::from_secs(6);
 
@@ -54,18 +56,26 @@ impl Load {
         self.sessions.push(runtime.spawn(async move {
             let mut failed = 0;
             while !stop.load(Ordering::Relaxed) {
-                failed += 1;
-                if let Ok(client) = login(&work.url).await {
-                    failed = 0;
-                    while !stop.load(Ordering::Relaxed) && !client.is_closed() {
-                        let statement = next.fetch_add(1, Ordering::Relaxed);
-                        if !insert(&history, &client, &work, statement).await {
-                            break;
+                let client = match login(&work.url).await {
+                    Ok(client) => client,
+                    Err(why) => {
+                        failed += 1;
+                        if failed > STUBBORN && format!("{why:?}").contains("revoked") {
+                            return;
                         }
-                        tokio::time::sleep(PACE).await;
+                        tokio::time::sleep(if failed < EAGER { AGAIN } else { TIRED }).await;
+                        continue;
                     }
+                };
+                failed = 0;
+                while !stop.load(Ordering::Relaxed) && !client.is_closed() {
+                    let statement = next.fetch_add(1, Ordering::Relaxed);
+                    if !insert(&history, &client, &work, statement).await {
+                        break;
+                    }
+                    tokio::time::sleep(PACE).await;
                 }
-                tokio::time::sleep(if failed < EAGER { AGAIN } else { TIRED }).await;
+                tokio::time::sleep(AGAIN).await;
             }
         }));
     }
@@ -97,7 +107,8 @@ pub async fn insert(history: &History, client: &Client, work: &Work, statement: 
 
 /// One statement with the mark of `statement` in its text, and what became of it.
 pub async fn send(history: &History, client: &Client, work: &Work, statement: Statement, sql: &str) -> bool {
-    history.note(Event::Attempt { statement, agent: work.agent.clone(), node: work.node });
+    let writes = sql.starts_with("insert");
+    history.note(Event::Attempt { statement, agent: work.agent.clone(), node: work.node, writes });
     let (outcome, goes_on) = match tokio::time::timeout(PATIENCE, client.simple_query(sql)).await {
         Ok(Ok(_)) => (Outcome::Done, true),
         Ok(Err(error)) => told(&error),

@@ -55,7 +55,7 @@ pub fn acknowledged_in_time(events: &[Noted], bound: Duration) -> Result<Vec<Dur
             Event::Revoke { agent } => {
                 asked.entry(agent).or_insert(*at);
             }
-            Event::Revoked { agent, silent } => {
+            Event::Revoked { agent, silent, .. } => {
                 let since = asked.remove(agent.as_str()).with_context(|| format!("nobody asked for {agent}'s"))?;
                 let took_it = at.saturating_sub(since);
                 ensure!(took_it <= bound, "R1b: the revocation of {agent} took {took_it:?}, more than {bound:?}; silent: {silent:?}");
@@ -112,8 +112,8 @@ pub fn closed_after_the_end(events: &[Noted]) -> Result<Vec<Duration>> {
     Ok(late)
 }
 
-/// R13: a target has no connection left of an agent whose revocation was acknowledged, but for what nodes hold that did
-/// not report: those are frozen, and close when their node dies or has its lease again.
+/// R13: no node that reported has a connection to the target left of an agent whose revocation was acknowledged. What other
+/// nodes hold is frozen, and closes when they die, have their lease again, or the grace ends.
 ///
 /// # Errors
 /// With the first that stays.
@@ -121,8 +121,8 @@ pub fn nothing_left_open(events: &[Noted]) -> Result<()> {
     let Connections { owner, closed } = connections(events);
     let last = events.last().map_or(Duration::ZERO, |noted| noted.at);
     for Noted { at, event } in events {
-        let Event::Revoked { agent, silent } = event else { continue };
-        let of_agent = owner.iter().filter(|(_, (owner, node))| owner == agent && !silent.contains(&(*node as u64 + 1)));
+        let Event::Revoked { agent, reported, .. } = event else { continue };
+        let of_agent = owner.iter().filter(|(_, (owner, node))| owner == agent && reported.contains(&(*node as u64 + 1)));
         for (connection, (_, node)) in of_agent {
             let open_for = closed.get(connection).copied().unwrap_or(last).saturating_sub(*at);
             ensure!(open_for <= CLOSED_WITHIN, "R13: node {} kept a connection of {agent} at the target for {open_for:?}", node + 1);
@@ -252,7 +252,7 @@ fn connections(events: &[Noted]) -> Connections<'_> {
 
 fn attempts<'e>(events: &'e [Noted]) -> BTreeMap<Statement, (&'e String, usize)> {
     let attempt = |noted: &'e Noted| match &noted.event {
-        Event::Attempt { statement, agent, node } => Some((*statement, (agent, *node))),
+        Event::Attempt { statement, agent, node, .. } => Some((*statement, (agent, *node))),
         _ => None,
     };
     events.iter().filter_map(attempt).collect()

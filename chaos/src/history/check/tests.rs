@@ -6,7 +6,7 @@ use super::*;
 type Line = (u64, Event);
 
 fn attempt(statement: Statement, agent: &str, node: usize) -> Event {
-    Event::Attempt { statement, agent: agent.into(), node }
+    Event::Attempt { statement, agent: agent.into(), node, writes: true }
 }
 
 fn seen(statement: Statement) -> Event {
@@ -19,7 +19,7 @@ fn done(statement: Statement) -> Event {
 }
 
 fn revoked(agent: &str) -> Event {
-    Event::Revoked { agent: agent.into(), silent: vec![3] }
+    Event::Revoked { agent: agent.into(), reported: vec![1, 2], silent: vec![3] }
 }
 
 /// Statements 1xx are a's through node 1, 2xx b's through node 2, 3xx a's through node 3, which does not report.

@@ -19,7 +19,7 @@ const DISK: usize = 160;
 #[test]
 fn full_disks_under_the_audit_engines() {
     with(module_path!(), "full_disks_under_the_audit_engines", Setup::default(), |attack| {
-        let folders = ["audit-log", "audit-data"];
+        let folders = ["store/audit-log", "store/audit-data"];
         for node in 0..3 {
             attack.cluster.kill(node);
             for folder in folders {

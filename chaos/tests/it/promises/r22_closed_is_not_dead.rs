@@ -10,7 +10,7 @@ use chaos::history::{Event, Outcome};
 
 #[test]
 fn three_healthy_nodes() {
-    with(module_path!(), "three_healthy_nodes", Setup::default(), |attack| healthy(attack, 60));
+    with(module_path!(), "three_healthy_nodes", Setup::default(), |attack| healthy(attack, 40));
 }
 
 #[test]
@@ -23,7 +23,7 @@ fn five_healthy_nodes() {
 const P50: Duration = Duration::from_millis(60);
 const P99: Duration = Duration::from_millis(600);
 /// Agents at work at a time.
-const AT_WORK: usize = 4;
+const AT_WORK: usize = 2;
 
 fn healthy(attack: &mut Attack, revocations: usize) -> Result<()> {
     attack.agents(revocations + AT_WORK + 1)?;

@@ -23,6 +23,7 @@ fn rivals_on_every_node_while_nodes_are_cut_off_and_stopped() {
         let mut raced = Vec::new();
         for round in 0..ROUNDS {
             let (leader, follower) = attack.leader_and_follower()?;
+            let third = 3 - leader - follower;
             match round % 3 {
                 0 => attack.fault("none"),
                 1 => {
@@ -34,7 +35,7 @@ fn rivals_on_every_node_while_nodes_are_cut_off_and_stopped() {
                     attack.arena.isolate(leader)?;
                 }
             }
-            raced.push(race(attack)?);
+            raced.push(race(attack, third)?);
             attack.arena.heal()?;
             attack.cluster.settled()?;
         }
@@ -49,8 +50,8 @@ fn rivals_on_every_node_while_nodes_are_cut_off_and_stopped() {
     });
 }
 
-/// One statement, held for all rivals, is approved once. Its number.
-fn race(attack: &mut Attack) -> Result<u32> {
+/// One statement, held for all rivals, is approved once, at a node (from 0) that is not cut off. Its number.
+fn race(attack: &mut Attack, at: usize) -> Result<u32> {
     let statement = attack.load.statement();
     let sql = format!("select salary, '{}' from payroll where name = 'eve'", mark(statement));
     let agent = attack.work(1, 0).agent;
@@ -68,20 +69,24 @@ fn race(attack: &mut Attack) -> Result<u32> {
             }));
         }
     }
-    let request = wait::until("a request to be open", PATIENCE, || {
-        let open = attack.cluster.json(&["request", "list", "--principal", &agent])?;
-        Ok(open["requests"].as_array().and_then(|open| open.first()).and_then(|open| open["id"].as_str().map(str::to_owned)))
-    })?;
+    let request = wait::until("a request to be open", PATIENCE, || Ok(open_requests(attack, at, &agent)?.first().cloned()))?;
     std::thread::sleep(Duration::from_millis(500));
-    attack.cluster.cli(&["request", "approve", &request])?.ok().context("alice approves for bob's agent")?;
+    attack.cluster.cli_at(at, &["request", "approve", &request])?.ok().context("alice approves for bob's agent")?;
     attack.runtime.block_on(async {
         for rival in rivals {
             let _ = rival.await;
         }
     });
     // The others opened another request in its place, which nobody approves.
-    for open in attack.cluster.json(&["request", "list", "--principal", &agent])?["requests"].as_array().into_iter().flatten() {
-        attack.cluster.cli(&["request", "deny", open["id"].as_str().unwrap_or_default()])?;
+    for request in open_requests(attack, at, &agent)? {
+        attack.cluster.cli_at(at, &["request", "deny", &request])?;
     }
     Ok(statement)
+}
+
+fn open_requests(attack: &Attack, at: usize, agent: &str) -> Result<Vec<String>> {
+    let listed = attack.cluster.cli_at(at, &["request", "list", "--principal", agent, "-o", "json"])?.ok()?;
+    let listed: serde_json::Value = serde_json::from_str(&listed)?;
+    let ids = listed["requests"].as_array().into_iter().flatten().filter_map(|open| open["id"].as_str().map(str::to_owned));
+    Ok(ids.collect())
 }

@@ -18,6 +18,7 @@ const GRANTS: usize = 24;
 #[test]
 fn idle_and_busy_sessions_end_with_their_grant() {
     with(module_path!(), "idle_and_busy_sessions_end_with_their_grant", Setup::default(), |attack| {
+        begin(attack)?;
         attack.fault("none");
         expire(attack)
     });
@@ -27,6 +28,7 @@ fn idle_and_busy_sessions_end_with_their_grant() {
 #[test]
 fn a_wall_clock_that_jumps() {
     with(module_path!(), "a_wall_clock_that_jumps", Setup { shims: true, ..Setup::default() }, |attack| {
+        begin(attack)?;
         let (leader, follower) = attack.leader_and_follower()?;
         for (node, hours) in [(follower, 1), (follower, -1), (leader, 1), (leader, -1), (follower, 120)] {
             attack.fault(&format!("the wall clock of node {} jumps by {hours} h", node + 1));
@@ -40,10 +42,13 @@ fn a_wall_clock_that_jumps() {
     });
 }
 
-fn expire(attack: &mut Attack) -> Result<()> {
+fn begin(attack: &mut Attack) -> Result<()> {
     attack.agents(2)?;
-    attack.begin(0..2)?;
-    attack.expiring(GRANTS, Duration::from_secs(12), Duration::from_millis(250))?;
+    attack.begin(0..2)
+}
+
+fn expire(attack: &mut Attack) -> Result<()> {
+    attack.expiring(GRANTS, Duration::from_secs(16), Duration::from_millis(250))?;
     attack.revoke(0)?;
     attack.successes(20)?;
     attack.verdict(BOUND)?;
