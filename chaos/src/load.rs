@@ -47,7 +47,12 @@ impl Load {
 
     /// A number that no statement has had.
     pub fn statement(&self) -> Statement {
-        self.next.fetch_add(1, Ordering::Relaxed)
+        self.statements(1)
+    }
+
+    /// The first of so many numbers that no statement has had.
+    pub fn statements(&self, count: u32) -> Statement {
+        self.next.fetch_add(count, Ordering::Relaxed)
     }
 
     /// A client that logs in and writes, again and again, until all are stopped.

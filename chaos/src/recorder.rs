@@ -8,6 +8,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
@@ -73,6 +74,10 @@ impl Recorder {
 fn relay(shared: &Shared, history: &History, mut client: TcpStream, connection: u64, postgres: u16) -> Result<()> {
     let mut server = TcpStream::connect(("127.0.0.1", postgres))?;
     client.set_nodelay(true)?;
+    // A reset that was lost on a cut way is found out soon after the way is back, as a server with keepalives does.
+    rustix::net::sockopt::set_socket_keepalive(&client, true)?;
+    rustix::net::sockopt::set_tcp_keepidle(&client, Duration::from_secs(1))?;
+    rustix::net::sockopt::set_tcp_keepintvl(&client, Duration::from_secs(1))?;
     server.set_nodelay(true)?;
     let (mut from, mut to) = (server.try_clone()?, client.try_clone()?);
     std::thread::spawn(move || {
