@@ -118,19 +118,11 @@ impl Attack {
                 self.load.start(self.runtime.handle(), work);
             }
         }
-        let wanted = agents.len() * self.cluster.nodes.len();
+        let nodes = self.cluster.nodes.len();
         wait::until("every agent to have written through every node", PATIENCE, || {
-            let events = self.history.events();
-            let sent = senders(&events);
-            let done = events.iter().filter_map(|noted| match &noted.event {
-                Event::Answer { statement, outcome: Outcome::Done } => sent.get(statement),
-                _ => None,
-            });
-            let working: BTreeSet<_> = done.filter(|(agent, _)| agents.clone().any(|wanted| *agent == format!("w{wanted}"))).collect();
-            Ok((working.len() == wanted).then_some(()))
-        })?;
-        // Each phase of a run must have its successes.
-        self.successes(SUCCESSES)
+            let worked = |agent: usize| (0..nodes).all(|node| self.history.has_succeeded(&format!("w{agent}"), node));
+            Ok(agents.clone().all(worked).then_some(()))
+        })
     }
 
     /// Waits for so many more statements that succeed.
@@ -138,14 +130,20 @@ impl Attack {
     /// # Errors
     /// When they do not come.
     pub fn successes(&self, more: usize) -> Result<()> {
-        let done = || self.history.events().iter().filter(|n| matches!(n.event, Event::Answer { outcome: Outcome::Done, .. })).count();
-        let before = done();
-        wait::until("statements that succeed", PATIENCE, || Ok((done() >= before + more).then_some(())))
+        let before = self.history.successes();
+        wait::until("statements that succeed", PATIENCE, || Ok((self.history.successes() >= before + more).then_some(())))
     }
 
     /// Something goes wrong from here on.
-    pub fn fault(&self, what: &str) {
+    ///
+    /// # Errors
+    /// When not enough has succeeded before.
+    pub fn fault(&self, what: &str) -> Result<()> {
+        if self.history.successes() < SUCCESSES {
+            self.successes(SUCCESSES)?;
+        }
         self.history.note(Event::Fault(what.to_owned()));
+        Ok(())
     }
 
     /// Revokes the access of the next agent that works, at this node (from 0). How long it took, as the caller saw it.
@@ -370,14 +368,6 @@ impl Attack {
         }
         text
     }
-}
-
-fn senders(events: &[Noted]) -> BTreeMap<Statement, (String, usize)> {
-    let sender = |noted: &Noted| match &noted.event {
-        Event::Attempt { statement, agent, node, .. } => Some((*statement, (agent.clone(), *node))),
-        _ => None,
-    };
-    events.iter().filter_map(sender).collect()
 }
 
 fn marked(text: &str) -> Option<Statement> {

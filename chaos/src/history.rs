@@ -1,6 +1,7 @@
 //! What happened, as seen from outside, on one clock: `CLOCK_BOOTTIME` is the same in all namespaces of a machine, so the
 //! order of what nodes, clients, administrators and the target saw is exact.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -79,7 +80,16 @@ pub struct Noted {
 }
 
 #[derive(Debug, Default)]
-pub struct History(Mutex<Vec<Noted>>);
+pub struct History(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    events: Vec<Noted>,
+    /// Counted while they come, because whoever waits for successes looks often.
+    successes: usize,
+    senders: BTreeMap<Statement, (String, usize)>,
+    succeeded: BTreeSet<(String, usize)>,
+}
 
 pub fn now() -> Moment {
     let t = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
@@ -96,7 +106,37 @@ impl History {
     /// # Panics
     /// Never: no holder of the lock panics.
     pub fn note_at(&self, at: Moment, event: Event) {
-        self.0.lock().expect("no holder panics").push(Noted { at, event });
+        let mut kept = self.0.lock().expect("no holder panics");
+        match &event {
+            Event::Attempt { statement, agent, node, .. } => {
+                kept.senders.insert(*statement, (agent.clone(), *node));
+            }
+            Event::Answer { statement, outcome } => {
+                let sender = kept.senders.remove(statement);
+                if *outcome == Outcome::Done {
+                    kept.successes += 1;
+                    kept.succeeded.extend(sender);
+                }
+            }
+            _ => {}
+        }
+        kept.events.push(Noted { at, event });
+    }
+
+    /// Statements that were done so far.
+    ///
+    /// # Panics
+    /// Never: no holder of the lock panics.
+    pub fn successes(&self) -> usize {
+        self.0.lock().expect("no holder panics").successes
+    }
+
+    /// This agent has had a success at this node.
+    ///
+    /// # Panics
+    /// Never: no holder of the lock panics.
+    pub fn has_succeeded(&self, agent: &str, node: usize) -> bool {
+        self.0.lock().expect("no holder panics").succeeded.contains(&(agent.to_owned(), node))
     }
 
     /// All of it, in order of time.
@@ -104,7 +144,7 @@ impl History {
     /// # Panics
     /// Never: no holder of the lock panics.
     pub fn events(&self) -> Vec<Noted> {
-        let mut events = self.0.lock().expect("no holder panics").clone();
+        let mut events = self.0.lock().expect("no holder panics").events.clone();
         events.sort_by_key(|noted| noted.at);
         events
     }

@@ -37,12 +37,14 @@ pub struct Load {
     history: Arc<History>,
     next: Arc<AtomicU32>,
     stop: Arc<AtomicBool>,
+    /// Between two statements of the sessions that start from now on.
+    pub pace: Duration,
     sessions: Vec<JoinHandle<()>>,
 }
 
 impl Load {
     pub fn new(history: Arc<History>) -> Load {
-        Load { history, next: Arc::new(AtomicU32::new(1)), stop: Arc::default(), sessions: Vec::new() }
+        Load { history, next: Arc::new(AtomicU32::new(1)), stop: Arc::default(), pace: PACE, sessions: Vec::new() }
     }
 
     /// A number that no statement has had.
@@ -57,7 +59,7 @@ impl Load {
 
     /// A client that logs in and writes, again and again, until all are stopped.
     pub fn start(&mut self, runtime: &Handle, work: Work) {
-        let (history, next, stop) = (Arc::clone(&self.history), Arc::clone(&self.next), Arc::clone(&self.stop));
+        let (history, next, stop, pace) = (Arc::clone(&self.history), Arc::clone(&self.next), Arc::clone(&self.stop), self.pace);
         self.sessions.push(runtime.spawn(async move {
             let mut failed = 0;
             while !stop.load(Ordering::Relaxed) {
@@ -78,7 +80,7 @@ impl Load {
                     if !insert(&history, &client, &work, statement).await {
                         break;
                     }
-                    tokio::time::sleep(PACE).await;
+                    tokio::time::sleep(pace).await;
                 }
                 tokio::time::sleep(AGAIN).await;
             }

@@ -13,7 +13,7 @@ fn a_rolling_restart() {
     with(module_path!(), "a_rolling_restart", Setup::default(), |attack| {
         begin(attack, 6)?;
         for node in 0..3 {
-            attack.fault("SIGTERM of a node");
+            attack.fault("SIGTERM of a node")?;
             attack.cluster.nodes[node].signal("TERM")?;
             attack.revoke((node + 1) % 3)?;
             attack.cluster.nodes[node].ended()?;
@@ -33,7 +33,7 @@ fn all_nodes_killed_at_once() {
     with(module_path!(), "all_nodes_killed_at_once", Setup::default(), |attack| {
         begin(attack, 6)?;
         for _ in 0..3 {
-            attack.fault("SIGKILL of all nodes");
+            attack.fault("SIGKILL of all nodes")?;
             attack.revoke(0)?;
             for node in 0..3 {
                 attack.cluster.kill(node);
@@ -50,12 +50,13 @@ fn all_nodes_killed_at_once() {
 }
 
 #[test]
+#[ignore = "full set"]
 fn a_disk_whose_syncs_fail() {
     with(module_path!(), "a_disk_whose_syncs_fail", Setup { shims: true, ..Setup::default() }, |attack| {
         begin(attack, 4)?;
         let (_, victim) = attack.leader_and_follower()?;
         ensure!(attack.cluster.shims[victim].syncs()? > 0, "the node syncs through the shim");
-        attack.fault("every sync of a node fails");
+        attack.fault("every sync of a node fails")?;
         attack.cluster.shims[victim].failing_disk(EIO)?;
         revoke_beside(attack, victim, 3)?;
         attack.cluster.shims[victim].failing_disk(0)?;
@@ -72,7 +73,7 @@ fn a_slow_disk() {
         begin(attack, 6)?;
         let (leader, follower) = attack.leader_and_follower()?;
         for (node, by) in [(follower, 400), (leader, 150)] {
-            attack.fault(&format!("every sync of node {} takes {by} ms longer", node + 1));
+            attack.fault(&format!("every sync of node {} takes {by} ms longer", node + 1))?;
             attack.cluster.shims[node].slow_disk(Duration::from_millis(by))?;
             attack.revoke((node + 1) % 3)?;
             attack.revoke(node)?;
@@ -92,7 +93,7 @@ fn a_node_replaced() {
     with(module_path!(), "a_node_replaced", Setup { spare: 1, ..Setup::default() }, |attack| {
         begin(attack, 6)?;
         let (_, victim) = attack.leader_and_follower()?;
-        attack.fault("a node is lost for good");
+        attack.fault("a node is lost for good")?;
         attack.cluster.kill(victim);
         attack.revoke((victim + 1) % 3)?;
         let other = (victim + 1) % 3;

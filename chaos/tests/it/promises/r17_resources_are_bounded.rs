@@ -37,7 +37,7 @@ fn full_disks_under_the_audit_engines() {
         }
         attack.cluster.settled()?;
         begin(attack, 7)?;
-        attack.fault("no byte is free on the audit engines' disks");
+        attack.fault("no byte is free on the audit engines' disks")?;
         let mut ballast = Vec::new();
         for node in 0..3 {
             for folder in folders {
@@ -81,7 +81,7 @@ fn fill_with_records(attack: &mut Attack) -> Result<()> {
     }
     let (mut last, mut since) = (0, Instant::now());
     wait::until("nothing to be done any more", Duration::from_secs(150), || {
-        let done = attack.history.events().iter().filter(|n| matches!(n.event, Event::Answer { outcome: Outcome::Done, .. })).count();
+        let done = attack.history.successes();
         if done != last {
             (last, since) = (done, Instant::now());
         }
@@ -97,7 +97,7 @@ fn no_file_descriptor_left() {
         begin(attack, 4)?;
         let (_, victim) = attack.leader_and_follower()?;
         let pid = attack.cluster.nodes[victim].pid().context("the node runs")?;
-        attack.fault("a node has no file descriptor left");
+        attack.fault("a node has no file descriptor left")?;
         limit_files(pid, Some(3))?;
         let node = &attack.cluster.nodes[victim];
         let strangers: Vec<_> = (0..40).filter_map(|_| TcpStream::connect((node.place.host.as_str(), node.postgres)).ok()).collect();
@@ -121,7 +121,7 @@ const FLOOD: usize = 500;
 fn five_hundred_clients_that_wait_for_approval() {
     with(module_path!(), "five_hundred_clients_that_wait_for_approval", Setup { hold: 60, ..Setup::default() }, |attack| {
         begin(attack, 8)?;
-        attack.fault("a flood of statements that are held");
+        attack.fault("a flood of statements that are held")?;
         let mut flood = Vec::new();
         for number in 0..FLOOD {
             let (work, statement, history) = (attack.work(8, number % 3), attack.load.statement(), Arc::clone(&attack.history));

@@ -15,7 +15,7 @@ fn a_node_cut_off_from_the_others() {
     with(module_path!(), "a_node_cut_off_from_the_others", Setup::default(), |attack| {
         begin(attack, 4)?;
         let (_, victim) = attack.leader_and_follower()?;
-        attack.fault("a node hears no other, and is heard by none");
+        attack.fault("a node hears no other, and is heard by none")?;
         attack.arena.isolate(victim)?;
         revoke_beside(attack, &[victim], 4)?;
         ensure!(attack.was_silent(victim), "one of them had to wait for its lease");
@@ -31,7 +31,7 @@ fn two_of_five_cut_off_together() {
         begin(attack, 4)?;
         let (leader, one) = attack.leader_and_follower()?;
         let other = (0..5).find(|node| ![leader, one].contains(node)).unwrap_or(0);
-        attack.fault("two nodes hear each other only");
+        attack.fault("two nodes hear each other only")?;
         for rest in (0..5).filter(|node| ![one, other].contains(node)) {
             attack.arena.cut(one, rest)?;
             attack.arena.cut(other, rest)?;
@@ -48,7 +48,7 @@ fn a_deaf_node() {
     with(module_path!(), "a_deaf_node", Setup::default(), |attack| {
         begin(attack, 4)?;
         let (_, victim) = attack.leader_and_follower()?;
-        attack.fault("a node hears no other, and is heard by all");
+        attack.fault("a node hears no other, and is heard by all")?;
         attack.arena.deafen(victim)?;
         revoke_beside(attack, &[victim], 4)?;
         ensure!(attack.was_silent(victim), "one of them had to wait for its lease");
@@ -63,7 +63,7 @@ fn a_mute_node() {
     with(module_path!(), "a_mute_node", Setup::default(), |attack| {
         begin(attack, 4)?;
         let (_, victim) = attack.leader_and_follower()?;
-        attack.fault("a node hears all, and is heard by none");
+        attack.fault("a node hears all, and is heard by none")?;
         attack.arena.silence(victim)?;
         revoke_beside(attack, &[victim], 4)?;
         ensure!(attack.was_silent(victim), "one of them had to wait for its lease");
@@ -79,7 +79,7 @@ fn one_link_with_the_leader_cut() {
         begin(attack, 4)?;
         let (leader, victim) = attack.leader_and_follower()?;
         let third = 3 - leader - victim;
-        attack.fault("leader and one node do not hear each other");
+        attack.fault("leader and one node do not hear each other")?;
         attack.arena.cut(leader, victim)?;
         for _ in 0..4 {
             attack.revoke(third)?;
@@ -95,7 +95,7 @@ fn the_leader_killed() {
         begin(attack, 6)?;
         for _ in 0..2 {
             let (leader, _) = attack.leader_and_follower()?;
-            attack.fault("SIGKILL of the leader");
+            attack.fault("SIGKILL of the leader")?;
             attack.cluster.kill(leader);
             revoke_beside(attack, &[leader], 2)?;
             attack.cluster.restart(leader)?;
@@ -106,11 +106,12 @@ fn the_leader_killed() {
 }
 
 #[test]
+#[ignore = "full set"]
 fn the_leader_stopped() {
     with(module_path!(), "the_leader_stopped", Setup::default(), |attack| {
         begin(attack, 4)?;
         let (leader, _) = attack.leader_and_follower()?;
-        attack.fault("SIGSTOP of the leader");
+        attack.fault("SIGSTOP of the leader")?;
         attack.cluster.nodes[leader].signal("STOP")?;
         revoke_beside(attack, &[leader], 3)?;
         ensure!(attack.cluster.nodes[leader].ended()? == Some(SIGKILL), "the dead-man timer ends a stopped node");
@@ -125,7 +126,7 @@ fn the_leader_frozen_by_its_cgroup() {
         begin(attack, 4)?;
         let (leader, _) = attack.leader_and_follower()?;
         let freezer = Freezer::new()?;
-        attack.fault("the leader is frozen");
+        attack.fault("the leader is frozen")?;
         freezer.freeze(attack.cluster.nodes[leader].pid().unwrap_or(0))?;
         revoke_beside(attack, &[leader], 3)?;
         freezer.thaw()?;
@@ -140,7 +141,7 @@ fn the_leader_cut_off_from_the_others() {
     with(module_path!(), "the_leader_cut_off_from_the_others", Setup::default(), |attack| {
         begin(attack, 4)?;
         let (leader, _) = attack.leader_and_follower()?;
-        attack.fault("the leader hears no other, and is heard by none");
+        attack.fault("the leader hears no other, and is heard by none")?;
         attack.arena.isolate(leader)?;
         revoke_beside(attack, &[leader], 3)?;
         ensure!(attack.was_silent(leader), "one of them had to wait for its lease");
@@ -156,7 +157,7 @@ fn a_node_that_is_stopped_and_wakes() {
         let mut died = 0;
         for stopped in [300, 900, 1_500, 1_900, 2_050, 2_150, 2_400, 600] {
             let (_, victim) = attack.leader_and_follower()?;
-            attack.fault(&format!("SIGSTOP of a node for {stopped} ms"));
+            attack.fault(&format!("SIGSTOP of a node for {stopped} ms"))?;
             attack.cluster.nodes[victim].signal("STOP")?;
             let begun = std::time::Instant::now();
             let waking = attack.cluster.nodes[victim].pid().unwrap_or(0);
@@ -186,7 +187,7 @@ fn statements_in_the_kernel_of_a_stopped_node() {
     with(module_path!(), "statements_in_the_kernel_of_a_stopped_node", Setup::default(), |attack| {
         begin(attack, 4)?;
         let (_, victim) = attack.leader_and_follower()?;
-        attack.fault("a node's way to the target is cut, then it is stopped");
+        attack.fault("a node's way to the target is cut, then it is stopped")?;
         attack.arena.cut_from_target(victim)?;
         // Each session there has one statement in the kernel's queue by now.
         std::thread::sleep(Duration::from_millis(400));
@@ -207,7 +208,7 @@ fn statements_in_the_kernel_of_a_living_node() {
     with(module_path!(), "statements_in_the_kernel_of_a_living_node", Setup::default(), |attack| {
         begin(attack, 6)?;
         for victim in 0..3 {
-            attack.fault("a node's way to the target is cut");
+            attack.fault("a node's way to the target is cut")?;
             attack.arena.cut_from_target(victim)?;
             std::thread::sleep(Duration::from_millis(400));
             let took = attack.revoke(victim)?;
@@ -224,7 +225,7 @@ fn statements_in_the_kernel_of_a_living_node() {
 fn a_target_that_swallows_cancels() {
     with(module_path!(), "a_target_that_swallows_cancels", Setup::default(), |attack| {
         begin(attack, 5)?;
-        attack.fault("cancel requests vanish at the target");
+        attack.fault("cancel requests vanish at the target")?;
         attack.recorder.swallow_cancels(true);
         for turn in 0..4 {
             for node in 0..3 {
@@ -246,7 +247,7 @@ fn a_target_that_swallows_cancels() {
 fn frames_lost_and_repeated_between_nodes() {
     with(module_path!(), "frames_lost_and_repeated_between_nodes", Setup::default(), |attack| {
         begin(attack, 13)?;
-        attack.fault("of a hundred frames 15 are lost and 15 arrive twice");
+        attack.fault("of a hundred frames 15 are lost and 15 arrive twice")?;
         attack.arena.lose_and_repeat(15)?;
         for turn in 0..12 {
             attack.revoke(turn % 3)?;

@@ -19,19 +19,20 @@ const GRANTS: usize = 24;
 fn idle_and_busy_sessions_end_with_their_grant() {
     with(module_path!(), "idle_and_busy_sessions_end_with_their_grant", Setup::default(), |attack| {
         begin(attack)?;
-        attack.fault("none");
+        attack.fault("none")?;
         expire(attack)
     });
 }
 
 /// One voter's wall clock is an hour off, one way and the other: nothing ends early, nothing lives longer.
 #[test]
+#[ignore = "full set"]
 fn a_wall_clock_that_jumps() {
     with(module_path!(), "a_wall_clock_that_jumps", Setup { shims: true, ..Setup::default() }, |attack| {
         begin(attack)?;
         let (leader, follower) = attack.leader_and_follower()?;
         for (node, hours) in [(follower, 1), (follower, -1), (leader, 1), (leader, -1), (follower, 120)] {
-            attack.fault(&format!("the wall clock of node {} jumps by {hours} h", node + 1));
+            attack.fault(&format!("the wall clock of node {} jumps by {hours} h", node + 1))?;
             attack.cluster.shims[node].wall_clock(hours * 3_600_000)?;
             std::thread::sleep(Duration::from_millis(700));
             attack.cluster.settled()?;
