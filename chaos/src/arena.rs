@@ -10,14 +10,21 @@
 //!   n3 ─ v3 ┘
 //! ```
 //!
-//! Frames are dropped at the ingress of the sender's port, where no node can notice: one direction at a time.
+//! Frames are dropped at the ingress of the sender's port, where no node can notice: one direction at a time. Where they
+//! must be late as well, a [`Switch`] in user space takes the place of bridge and ports.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use tempfile::TempDir;
 
 use crate::cluster::node::Place;
+use crate::process::{Background, run};
+use crate::wait;
 
 /// What the nodes dial as the target.
 pub const TARGET: &str = "10.77.0.2:5432";
@@ -40,9 +47,9 @@ fn host(node: usize) -> String {
 ///
 /// # Panics
 /// When the test fails, or a program it needs is missing.
-pub fn within(module: &str, name: &str, nodes: usize, test: impl FnOnce(Arena) -> Result<()>) {
+pub fn within(module: &str, name: &str, nodes: usize, ways: Ways, test: impl FnOnce(Arena) -> Result<()>) {
     if std::env::var_os(INSIDE).is_some() {
-        let arena = Arena::build(nodes).unwrap_or_else(|error| panic!("the arena was not built: {error:#}"));
+        let arena = Arena::build(nodes, ways).unwrap_or_else(|error| panic!("the arena was not built: {error:#}"));
         if let Err(error) = test(arena) {
             panic!("{error:#}");
         }
@@ -78,14 +85,99 @@ fn installed(program: &str) -> bool {
     folders.split(':').chain(["/usr/sbin", "/sbin"]).any(|folder| Path::new(folder).join(program).exists())
 }
 
+/// What carries frames between nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ways {
+    /// The kernel's bridge, whose ports can drop.
+    Bridge,
+    /// A [`Switch`] with this seed.
+    Switch(u64),
+}
+
 pub struct Arena {
     nodes: usize,
+    switch: Option<Switch>,
+}
+
+/// A switch in user space that delays, loses and repeats what passes between two nodes.
+pub struct Switch {
+    told: File,
+    _process: Background,
+    _dir: TempDir,
+}
+
+impl Switch {
+    fn start(nodes: usize, seed: u64) -> Result<Switch> {
+        let dir = tempfile::Builder::new().prefix("assize-switch-").tempdir()?;
+        let (program, control, log) = (dir.path().join("switch"), dir.path().join("control"), dir.path().join("log"));
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("faults/switch.c");
+        run(Command::new("cc").args(["-O2", "-Wall", "-Werror", "-o"]).arg(&program).arg(source))?;
+        let told = File::options().create(true).truncate(true).read(true).write(true).open(&control)?;
+        told.set_len(7 * 8)?;
+        let mut command = Command::new(&program);
+        let process = Background::start("switch", command.arg(control).arg(seed.to_string()).arg(nodes.to_string()), &log)?;
+        wait::until("the switch", Duration::from_secs(5), || Ok(std::fs::read_to_string(&log)?.contains("ready").then_some(())))?;
+        Ok(Switch { told, _process: process, _dir: dir })
+    }
+
+    /// From now on, between nodes: each frame this late at least, by up to `jitter` more, and so many of a thousand lost or
+    /// repeated.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub fn tell(&self, delay: Duration, jitter: Duration, lost: u32, repeated: u32) -> Result<()> {
+        let numbers = [i64::try_from(delay.as_micros())?, i64::try_from(jitter.as_micros())?, i64::from(lost), i64::from(repeated)];
+        Ok(self.told.write_all_at(&numbers.map(i64::to_ne_bytes).concat(), 0)?)
+    }
+
+    /// Frames it has delayed, lost and repeated.
+    ///
+    /// # Errors
+    /// When its file cannot be read.
+    pub fn counted(&self) -> Result<[i64; 3]> {
+        let mut bytes = [[0; 8]; 3];
+        for (at, number) in bytes.iter_mut().enumerate() {
+            self.told.read_exact_at(number, 8 * (4 + at as u64))?;
+        }
+        Ok(bytes.map(i64::from_ne_bytes))
+    }
 }
 
 impl Arena {
-    fn build(nodes: usize) -> Result<Arena> {
+    fn build(nodes: usize, ways: Ways) -> Result<Arena> {
+        match ways {
+            Ways::Bridge => Arena::bridged(nodes),
+            Ways::Switch(seed) => Arena::switched(nodes, seed),
+        }
+    }
+
+    fn switched(nodes: usize, seed: u64) -> Result<Arena> {
+        let prepare = "set -e; mkdir -p /run/netns; mount -t tmpfs none /run/netns; ip link set lo up; ";
+        run(&mut sh(prepare))?;
+        let switch = Switch::start(nodes, seed)?;
+        let mut script =
+            String::from("set -e; ip addr add 10.77.0.1/24 dev hub0; ip addr add 10.77.0.2/24 dev hub0; ip link set hub0 up; ");
+        for node in 0..nodes {
+            let n = node + 1;
+            script += &format!(
+                "ip netns add n{n}; ip link set node{n} netns n{n}; ip -n n{n} link set lo up; \
+                 ip -n n{n} addr add {}/24 dev node{n}; ip -n n{n} link set node{n} up; ",
+                host(node)
+            );
+        }
+        run(&mut sh(&script))?;
+        Ok(Arena { nodes, switch: Some(switch) })
+    }
+
+    /// # Errors
+    /// Without one.
+    pub fn switch(&self) -> Result<&Switch> {
+        self.switch.as_ref().context("this arena has a bridge")
+    }
+
+    fn bridged(nodes: usize) -> Result<Arena> {
         let mut script = String::from(
-            "set -e; export PATH=$PATH:/usr/sbin:/sbin; mkdir -p /run/netns; mount -t tmpfs none /run/netns; ip link set lo up; \
+            "set -e; mkdir -p /run/netns; mount -t tmpfs none /run/netns; ip link set lo up; \
              ip link add hub type bridge; ip addr add 10.77.0.1/24 dev hub; ip addr add 10.77.0.2/24 dev hub; ip link set hub up; ",
         );
         let mut rules = String::from("table netdev arena {\n");
@@ -99,9 +191,9 @@ impl Arena {
             rules += &format!("chain from{n} {{ type filter hook ingress device \"v{n}\" priority 0; }}\n");
         }
         rules += "}\n";
-        crate::process::run(Command::new("sh").arg("-c").arg(script))?;
+        run(&mut sh(&script))?;
         nft(&rules)?;
-        Ok(Arena { nodes })
+        Ok(Arena { nodes, switch: None })
     }
 
     pub fn nodes(&self) -> usize {
@@ -182,12 +274,21 @@ impl Arena {
     /// # Errors
     /// When the kernel does not take it.
     pub fn heal(&self) -> Result<()> {
+        if let Some(switch) = &self.switch {
+            return switch.tell(Duration::ZERO, Duration::ZERO, 0, 0);
+        }
         nft(&(1..=self.nodes).map(|n| format!("flush chain netdev arena from{n}\n")).collect::<String>())
     }
 
     fn others(&self, node: usize) -> impl Iterator<Item = usize> + use<> {
         (0..self.nodes).filter(move |other| *other != node)
     }
+}
+
+fn sh(script: &str) -> Command {
+    let mut sh = Command::new("sh");
+    sh.arg("-c").arg(script).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    sh
 }
 
 fn nft(rules: &str) -> Result<()> {

@@ -48,7 +48,7 @@ pub struct Attack {
 /// # Panics
 /// When it fails.
 pub fn with(module: &str, name: &str, setup: Setup, test: impl FnOnce(&mut Attack) -> Result<()>) {
-    arena::within(module, name, setup.nodes + setup.spare, |arena| {
+    arena::within(module, name, setup.nodes + setup.spare, setup.ways, |arena| {
         let mut attack = Attack::prepare(arena, setup)?;
         let result = test(&mut attack);
         if result.is_err() {

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::arena;
+use crate::arena::{self, Ways};
 use crate::cluster::node::{Node, Place};
 use crate::fault::{self, Shim};
 use crate::postgres::{GATEWAY_PASSWORD, GATEWAY_USER, Postgres, Release};
@@ -39,6 +39,8 @@ pub struct Setup {
     pub arena: bool,
     /// Each node with a [`Shim`].
     pub shims: bool,
+    /// What carries frames between nodes in the arena.
+    pub ways: Ways,
     /// Places in the arena for nodes that join later.
     pub spare: usize,
 }
@@ -52,7 +54,7 @@ impl Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        Setup { release: Release::Fifteen, tls: false, hold: 20, nodes: 3, arena: false, shims: false, spare: 0 }
+        Setup { release: Release::Fifteen, tls: false, hold: 20, nodes: 3, arena: false, shims: false, ways: Ways::Bridge, spare: 0 }
     }
 }
 

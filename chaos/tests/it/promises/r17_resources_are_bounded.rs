@@ -9,7 +9,6 @@ use anyhow::{Context as _, Result, ensure};
 use chaos::attack::{Attack, BOUND, with};
 use chaos::cluster::{PATIENCE, Setup};
 use chaos::fault::{fill, limit_files, onto_small_disk};
-use chaos::history::{Event, Outcome};
 use chaos::load::{login, send};
 use chaos::recorder::mark;
 use chaos::wait;
