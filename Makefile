@@ -10,6 +10,7 @@ help:
 	@echo 'make demo       three nodes, a real PostgreSQL, an agent loop, an approval, a revocation (KEEP=1 leaves it running)'
 	@echo 'make test       all tests, with real servers and clients'
 	@echo 'make lint       formatting, clippy with warnings denied, dependency rules'
+	@echo 'make chaos      the full set of attacks on real nodes (root; about 15 minutes)'
 	@echo 'make bench      the figures of bench/README.md'
 	@echo 'make release    an optimised assize binary'
 
@@ -32,6 +33,11 @@ test: setup
 	.ci/clients
 	cargo build --locked -p server -p chaos
 	cargo nextest run --locked --workspace --no-fail-fast
+
+chaos: setup
+	@$(WITH_ENV)
+	cargo build --locked -p server -p chaos
+	cargo nextest run --locked -p server -p chaos -E 'package(chaos) & test(promises::)' --run-ignored all --retries 0 --no-fail-fast --success-output immediate
 
 lint: setup
 	@$(WITH_ENV)

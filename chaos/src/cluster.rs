@@ -8,7 +8,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::cluster::node::Node;
+use crate::arena::{self, Ways};
+use crate::cluster::node::{Node, Place};
+use crate::fault::{self, Shim};
 use crate::postgres::{GATEWAY_PASSWORD, GATEWAY_USER, Postgres, Release};
 use crate::process::{Background, output, run};
 use crate::wait;
@@ -32,11 +34,27 @@ pub struct Setup {
     pub tls: bool,
     /// How long a held statement keeps its client waiting, in seconds.
     pub hold: u64,
+    pub nodes: usize,
+    /// Each node in a network namespace of its own, and the target behind a [`crate::recorder::Recorder`].
+    pub arena: bool,
+    /// Each node with a [`Shim`].
+    pub shims: bool,
+    /// What carries frames between nodes in the arena.
+    pub ways: Ways,
+    /// Places in the arena for nodes that join later.
+    pub spare: usize,
+}
+
+impl Setup {
+    /// Where the node of this number (from 1) runs.
+    fn place(self, number: usize) -> Place {
+        if self.arena { arena::place(number - 1) } else { Place::loopback() }
+    }
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Setup { release: Release::Fifteen, tls: false, hold: 20 }
+        Setup { release: Release::Fifteen, tls: false, hold: 20, nodes: 3, arena: false, shims: false, ways: Ways::Bridge, spare: 0 }
     }
 }
 
@@ -83,6 +101,8 @@ pub fn said(command: &mut Command) -> Result<Said> {
 
 pub struct Cluster {
     pub nodes: Vec<Node>,
+    /// One for each of the first nodes. Only with [`Setup::shims`].
+    pub shims: Vec<Shim>,
     pub postgres: Postgres,
     /// The line an auditor keeps outside: what `cluster init` printed.
     pub genesis: String,
@@ -125,7 +145,7 @@ fn binary() -> PathBuf {
 }
 
 impl Cluster {
-    /// Three voters that serve, a PostgreSQL with the fixture's tables, and the fixture's access.
+    /// Voters that serve, a PostgreSQL with the fixture's tables, and the fixture's access.
     ///
     /// # Errors
     /// When any of it does not come up.
@@ -136,7 +156,17 @@ impl Cluster {
         }
         let folder = dir.path().to_owned();
         let database = std::thread::spawn(move || database(setup, &folder));
-        let mut nodes: Vec<Node> = (1..=3).map(|number| Node::prepare(number, dir.path(), setup.tls)).collect::<Result<_>>()?;
+        let mut nodes: Vec<Node> =
+            (1..=setup.nodes).map(|number| Node::prepare(number, setup.place(number), dir.path(), setup.tls)).collect::<Result<_>>()?;
+        let mut shims = Vec::new();
+        if setup.shims {
+            let library = fault::compile(dir.path())?;
+            for node in &mut nodes {
+                let (shim, env) = Shim::new(&library, dir.path().join(format!("node{}.faults", node.number)))?;
+                node.env = env;
+                shims.push(shim);
+            }
+        }
         let admin = dir.path().join("admin");
         let first =
             run(command().args(["cluster", "init", "--admin", "alice", "--config"]).arg(&nodes[0].config).arg("--admin-out").arg(&admin))?;
@@ -144,9 +174,9 @@ impl Cluster {
         let postgres = database.join().map_err(|_| anyhow::anyhow!("setting PostgreSQL up panicked"))??;
         let genesis = value_of(&first, "genesis").with_context(|| first.clone())?;
         let recovery_key = value_of(&first, "recovery key").with_context(|| first.clone())?;
-        let mut cluster = Cluster { nodes, postgres, genesis, recovery_key, admin, setup, dir };
+        let mut cluster = Cluster { nodes, shims, postgres, genesis, recovery_key, admin, setup, dir };
         cluster.nodes[0].ready()?;
-        for index in 1..3 {
+        for index in 1..setup.nodes {
             cluster.join(index)?;
         }
         for node in &cluster.nodes {
@@ -159,23 +189,37 @@ impl Cluster {
     }
 
     fn join(&mut self, index: usize) -> Result<()> {
+        self.join_through(index, 0)
+    }
+
+    fn join_through(&mut self, index: usize, peer: usize) -> Result<()> {
         let file = self.dir.path().join(format!("join{index}"));
-        let token = self.cli(&["cluster", "join-token"])?.ok()?;
+        let token = self.cli_at(peer, &["cluster", "join-token"])?.ok()?;
         std::fs::write(&file, token)?;
-        let peer = format!("127.0.0.1:{}", self.nodes[0].cluster);
-        run(command()
-            .args(["cluster", "join", "--peer", &peer, "--config"])
-            .arg(&self.nodes[index].config)
-            .arg("--token-file")
-            .arg(&file))?;
+        let peer = format!("{}:{}", self.nodes[peer].place.host, self.nodes[peer].cluster);
+        let mut join = clean(self.nodes[index].place.command(&binary()));
+        run(join.args(["cluster", "join", "--peer", &peer, "--config"]).arg(&self.nodes[index].config).arg("--token-file").arg(&file))?;
         self.nodes[index].start(&binary())
+    }
+
+    /// A new node, with the next number, in place of one that was removed (both from 0).
+    ///
+    /// # Errors
+    /// When it does not become a voter that serves.
+    pub fn replace(&mut self, node: usize, peer: usize) -> Result<()> {
+        let number = self.nodes.iter().map(|node| node.number).max().unwrap_or(0) + 1;
+        self.nodes[node] = self.prepare(number)?;
+        self.join_through(node, peer)?;
+        self.nodes[node].ready()?;
+        self.settled()
     }
 
     /// The fixture's access, with this cluster's addresses.
     pub fn access(&self) -> String {
         let tls = if self.setup.tls { "{ rootsFile: ca.pem, serverName: localhost }" } else { "{ mode: \"off\" }" };
+        let target = if self.setup.arena { arena::TARGET.to_owned() } else { format!("localhost:{}", self.postgres.port) };
         ACCESS
-            .replace("$PORT", &self.postgres.port.to_string())
+            .replace("localhost:$PORT", &target)
             .replace("$TLS", tls)
             .replace("${HOLD}", &self.setup.hold.to_string())
             .replace("$GATEWAY", GATEWAY_USER)
@@ -195,19 +239,19 @@ impl Cluster {
         self.dir.path().join(name).display().to_string()
     }
 
-    /// Waits until all three nodes hold a lease, serve and have applied the same.
+    /// Waits until all nodes hold a lease, serve and have applied the same.
     ///
     /// # Errors
     /// When they do not within [`PATIENCE`].
     pub fn settled(&self) -> Result<()> {
         self.nodes.iter().try_for_each(Node::ready)?;
-        wait::until("three serving nodes that agree", PATIENCE, || {
+        wait::until("serving nodes that agree", PATIENCE, || {
             let status = self.json(&["cluster", "status"])?;
             let committed = status["committed"].clone();
             let nodes = status["nodes"].as_array().context("nodes")?;
             let good = |n: &&Value| n["serving"] == true && n["reachable"] == true && n["role"] == "NODE_ROLE_VOTER";
             let near = nodes.iter().filter(good).filter(|n| number(&n["matched"]) + 8 >= number(&committed)).count();
-            if near == 3 { Ok(Some(())) } else { bail!("{status:#}") }
+            if near == self.nodes.len() { Ok(Some(())) } else { bail!("{status:#}") }
         })
     }
 
@@ -219,12 +263,12 @@ impl Cluster {
         said(self.admin().args(args))
     }
 
-    /// The CLI as the first admin, at this node only (0, 1, 2).
+    /// The CLI as the first admin, at this node only (from 0).
     ///
     /// # Errors
     /// When it cannot be run.
     pub fn cli_at(&self, node: usize, args: &[&str]) -> Result<Said> {
-        said(self.admin().env("ASSIZE_ADDR", format!("127.0.0.1:{}", self.nodes[node].admin)).args(args))
+        said(self.admin().env("ASSIZE_ADDR", self.nodes[node].admin_address()).args(args))
     }
 
     /// What a command as the first admin answers, as JSON.
@@ -236,6 +280,11 @@ impl Cluster {
         serde_json::from_str(&text).with_context(|| text)
     }
 
+    /// Folder with the first admin's `cert.pem` and `key.pem`, and the cluster's `ca.pem`.
+    pub fn admin_folder(&self) -> &Path {
+        &self.admin
+    }
+
     fn admin(&self) -> Command {
         let mut command = self.anybody();
         command.env("ASSIZE_CERT", self.admin.join("cert.pem")).env("ASSIZE_KEY", self.admin.join("key.pem"));
@@ -243,18 +292,18 @@ impl Cluster {
     }
 
     fn anybody(&self) -> Command {
-        let addresses: Vec<String> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.admin)).collect();
+        let addresses: Vec<String> = self.nodes.iter().map(|node| node.admin_address()).collect();
         let mut command = command();
         command.env("ASSIZE_ADDR", addresses.join(",")).env("ASSIZE_CA", self.admin.join("ca.pem"));
         command
     }
 
-    /// The CLI as somebody with an admin token of their own, at this node only (0, 1, 2).
+    /// The CLI as somebody with an admin token of their own, at this node only (from 0).
     ///
     /// # Errors
     /// When it cannot be run.
     pub fn cli_as(&self, token: &str, node: usize, args: &[&str]) -> Result<Said> {
-        let address = format!("127.0.0.1:{}", self.nodes[node].admin);
+        let address = self.nodes[node].admin_address();
         said(self.anybody().env("ASSIZE_TOKEN", token).env("ASSIZE_ADDR", address).args(args))
     }
 
@@ -274,9 +323,10 @@ impl Cluster {
         secret(&self.json(&["token", "issue", person, "--admin"])?)
     }
 
-    /// Where an agent connects: node 0, 1 or 2.
+    /// Where an agent connects: a node from 0.
     pub fn url(&self, node: usize, agent: &str, token: &str) -> String {
-        format!("postgresql://{agent}:{token}@127.0.0.1:{}/orders", self.nodes[node].postgres)
+        let node = &self.nodes[node];
+        format!("postgresql://{agent}:{token}@{}:{}/orders", node.place.host, node.postgres)
     }
 
     /// psql against this connection string, with nothing from the caller's environment or home.
@@ -362,7 +412,10 @@ impl Cluster {
 
 /// The binary with nothing inherited that could point it at another cluster.
 fn command() -> Command {
-    let mut command = Command::new(binary());
+    clean(Command::new(binary()))
+}
+
+fn clean(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("ASSIZE_") {
             command.env_remove(name);

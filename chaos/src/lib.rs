@@ -3,9 +3,16 @@
 //!
 //! What this crate must **not** know: anything under `node/`. It sees what an operator and an agent see.
 
+pub mod admin;
+pub mod arena;
+pub mod attack;
 pub mod clients;
 pub mod cluster;
+pub mod fault;
+pub mod history;
+pub mod load;
 pub mod ports;
 pub mod postgres;
 pub mod process;
+pub mod recorder;
 pub mod wait;

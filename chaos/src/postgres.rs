@@ -77,7 +77,7 @@ impl Postgres {
         for setting in [
             "listen_addresses=127.0.0.1",
             "fsync=off",
-            "max_connections=200",
+            "max_connections=800",
             "log_statement=all",
             "log_line_prefix=%m [%p] %u@%d ",
             "max_prepared_transactions=4",

@@ -3,7 +3,7 @@
 //! Writes go to the WAL unsynced and are readable at once; whoever needs them durable queues a [`Waiter`]. The sync
 //! thread drains the queue, syncs the WAL once for all of them, and completes them in the order they came. When a sync
 //! fails nobody can know what is on disk: every waiter gets the error, the engine is poisoned for good, and the
-//! `on_poison` hook (by default: the process ends) runs. A sync is never retried.
+//! `on_disk_failure` hook (by default `on_poison`: the process ends) runs. A sync is never retried.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -41,15 +41,17 @@ type PoisonHook = Box<dyn Fn(&str) + Send + Sync>;
 pub struct EngineOptions {
     /// For what is written much: larger buffers.
     pub large: bool,
-    /// Called once when a sync fails or this replica finds itself different from the others.
+    /// Called once when the engine fails: its disk, or this replica found itself different from the others.
     pub on_poison: PoisonHook,
+    /// Called instead when a write or sync failed, where an engine's loss is not the process's.
+    pub on_disk_failure: Option<PoisonHook>,
     /// Raises the sync thread's priority where the process may.
     pub sync_nice: i32,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        EngineOptions { large: false, on_poison: Box::new(stop_process), sync_nice: -10 }
+        EngineOptions { large: false, on_poison: Box::new(stop_process), on_disk_failure: None, sync_nice: -10 }
     }
 }
 
@@ -100,6 +102,7 @@ struct Shared {
     floor: floor::Floor,
     poisoned: AtomicBool,
     on_poison: PoisonHook,
+    on_disk_failure: Option<PoisonHook>,
 }
 
 /// Somebody who waits until all that was written before it queued is durable.
@@ -150,7 +153,8 @@ impl Engine {
             )));
         }
         read_everything(&db).map_err(|e| damaged(e.to_string()))?;
-        let shared = Arc::new(Shared { db, dir: dir.into(), floor, poisoned: AtomicBool::new(false), on_poison: options.on_poison });
+        let EngineOptions { on_poison, on_disk_failure, .. } = options;
+        let shared = Arc::new(Shared { db, dir: dir.into(), floor, poisoned: AtomicBool::new(false), on_poison, on_disk_failure });
         let (sender, queue) = mpsc::channel();
         let synced = shared.clone();
         let thread = thread::Builder::new()
@@ -194,7 +198,7 @@ impl Engine {
         let mut options = WriteOptions::default();
         options.set_sync(false);
         self.shared.db.write_opt(batch, &options).map_err(|error| {
-            self.poison(&format!("a write failed: {error}"));
+            self.shared.disk_failed(&format!("a write failed: {error}"));
             io::Error::other(error)
         })
     }
@@ -227,8 +231,7 @@ impl Engine {
         if self.shared.poisoned.load(Ordering::Acquire) { Err(poisoned()) } else { Ok(()) }
     }
 
-    /// Declares this engine unusable and runs the hook. For what must stop a replica: a failed write or sync, or a
-    /// state that differs from the others'.
+    /// Declares this engine unusable and runs the hook. For what must stop a replica: a state that differs from the others'.
     pub fn poison(&self, message: &str) {
         self.shared.poison(message);
     }
@@ -236,8 +239,16 @@ impl Engine {
 
 impl Shared {
     fn poison(&self, message: &str) {
+        self.poison_and(&self.on_poison, message);
+    }
+
+    fn disk_failed(&self, message: &str) {
+        self.poison_and(self.on_disk_failure.as_ref().unwrap_or(&self.on_poison), message);
+    }
+
+    fn poison_and(&self, hook: &PoisonHook, message: &str) {
         if !self.poisoned.swap(true, Ordering::AcqRel) {
-            (self.on_poison)(&format!("{}: {message}", self.dir.display()));
+            hook(&format!("{}: {message}", self.dir.display()));
         }
     }
 }
@@ -254,7 +265,7 @@ fn sync_loop(shared: &Shared, queue: &mpsc::Receiver<Waiter>) {
             Ok(()) => waiters.into_iter().for_each(|w| w.complete(Ok(()))),
             Err(message) => {
                 waiters.into_iter().for_each(|w| w.complete(Err(io::Error::other(message.clone()))));
-                shared.poison(&format!("a sync failed: {message}"));
+                shared.disk_failed(&format!("a sync failed: {message}"));
             }
         }
     }

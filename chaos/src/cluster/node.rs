@@ -13,9 +13,37 @@ use super::PATIENCE;
 use crate::process::Background;
 use crate::{ports, wait};
 
+/// Where a node runs: its address, and what its programs are started through.
+#[derive(Debug, Clone)]
+pub struct Place {
+    pub host: String,
+    pub through: Vec<String>,
+}
+
+impl Place {
+    pub fn loopback() -> Place {
+        Place { host: "127.0.0.1".into(), through: Vec::new() }
+    }
+
+    /// This program, started there.
+    pub fn command(&self, program: &Path) -> Command {
+        match self.through.split_first() {
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(program);
+                command
+            }
+            None => Command::new(program),
+        }
+    }
+}
+
 pub struct Node {
     /// From 1.
     pub number: usize,
+    pub place: Place,
+    /// Set for the process at its next start: what a fault needs to be preloaded or told.
+    pub env: Vec<(String, String)>,
     pub config: PathBuf,
     pub data: PathBuf,
     pub cluster: u16,
@@ -36,9 +64,11 @@ impl Node {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn prepare(number: usize, dir: &Path, tls: bool) -> Result<Node> {
+    pub fn prepare(number: usize, place: Place, dir: &Path, tls: bool) -> Result<Node> {
         let node = Node {
             number,
+            place,
+            env: Vec::new(),
             config: dir.join(format!("node{number}.toml")),
             data: dir.join(format!("node{number}")),
             cluster: ports::free(),
@@ -56,20 +86,21 @@ impl Node {
 
     fn toml(&self, dir: &Path, tls: bool) -> Result<String> {
         let Node { cluster, admin, http, postgres, .. } = self;
+        let host = &self.place.host;
         let mut text = format!(
             "data_dir = {:?}\n\
-             [cluster]\nlisten = \"127.0.0.1:{cluster}\"\nadvertise = \"127.0.0.1:{cluster}\"\n\
-             [admin]\nlisten = \"127.0.0.1:{admin}\"\nadvertise = \"127.0.0.1:{admin}\"\n\
-             [http]\nlisten = \"127.0.0.1:{http}\"\n\
-             [[listener]]\nprotocol = \"postgres\"\nlisten = \"127.0.0.1:{postgres}\"\n",
+             [cluster]\nlisten = \"{host}:{cluster}\"\nadvertise = \"{host}:{cluster}\"\n\
+             [admin]\nlisten = \"{host}:{admin}\"\nadvertise = \"{host}:{admin}\"\n\
+             [http]\nlisten = \"{host}:{http}\"\n\
+             [[listener]]\nprotocol = \"postgres\"\nlisten = \"{host}:{postgres}\"\n",
             self.data
         );
         if tls {
             let files = format!("certificate = {:?}\nkey = {:?}\n", dir.join("server.pem"), dir.join("server.key"));
-            write!(text, "[[listener]]\nprotocol = \"postgres\"\nlisten = \"127.0.0.1:{}\"\n[listener.tls]\n{files}", self.tls)?;
+            write!(text, "[[listener]]\nprotocol = \"postgres\"\nlisten = \"{host}:{}\"\n[listener.tls]\n{files}", self.tls)?;
             write!(
                 text,
-                "[[listener]]\nprotocol = \"postgres\"\nlisten = \"127.0.0.1:{}\"\ntarget = \"orders\"\nauth = \"password-over-tls\"\n\
+                "[[listener]]\nprotocol = \"postgres\"\nlisten = \"{host}:{}\"\ntarget = \"orders\"\nauth = \"password-over-tls\"\n\
                  [listener.tls]\n{files}required = true\n",
                 self.password
             )?;
@@ -78,7 +109,8 @@ impl Node {
     }
 
     pub(super) fn start(&mut self, binary: &Path) -> Result<()> {
-        let mut command = Command::new(binary);
+        let mut command = self.place.command(binary);
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.arg("node").arg("--config").arg(&self.config);
         self.process = Some(Background::start(&format!("node {}", self.number), &mut command, &self.log)?);
         Ok(())
@@ -100,12 +132,21 @@ impl Node {
     /// # Errors
     /// When it does not listen or answer.
     pub fn get(&self, path: &str) -> Result<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.http))?;
+        let mut stream = TcpStream::connect((self.place.host.as_str(), self.http))?;
         stream.set_read_timeout(Some(Duration::from_secs(2)))?;
         stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes())?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         Ok(answer)
+    }
+
+    pub fn admin_address(&self) -> String {
+        format!("{}:{}", self.place.host, self.admin)
+    }
+
+    /// Of the running process.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Background::pid)
     }
 
     pub(super) fn kill(&mut self) {

@@ -29,7 +29,7 @@ impl Cluster {
     /// # Errors
     /// When its configuration cannot be written.
     pub fn prepare(&self, number: usize) -> Result<Node> {
-        Node::prepare(number, self.dir.path(), self.setup.tls)
+        Node::prepare(number, self.setup.place(number), self.dir.path(), self.setup.tls)
     }
 
     /// Goes on as a new incarnation with `first`, which takes over from the backup or from what lies in its folder, and

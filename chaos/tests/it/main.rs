@@ -4,6 +4,7 @@ mod admin;
 mod clients;
 mod fence;
 mod hold;
+mod promises;
 mod records;
 mod recovery;
 mod review;

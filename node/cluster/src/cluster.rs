@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -264,6 +264,11 @@ impl Cluster {
     /// The serving lease, less its guard. Checked as the last thing before a write towards a target.
     pub fn may_forward(&self) -> bool {
         self.node.lease.may_forward()
+    }
+
+    /// The disk of an audit engine failed: this node holds no records any more until it is started again.
+    pub fn audit_failed(&self) -> bool {
+        self.node.readers.audit_failed.load(Ordering::Acquire)
     }
 
     /// How long ago [`Cluster::may_forward`] turned false; zero while it is true.

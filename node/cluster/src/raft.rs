@@ -5,6 +5,7 @@ pub(crate) mod convert;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -215,6 +216,8 @@ pub(crate) struct Readers {
     pub control: LeafReader,
     pub audit: LeafReader,
     pub heads: Heads,
+    /// A write or sync of an audit engine failed: nothing is recorded here any more.
+    pub audit_failed: Arc<AtomicBool>,
 }
 
 pub(crate) struct Stores {
@@ -240,8 +243,23 @@ fn unusable(path: &Path, e: impl std::fmt::Display) -> StorageError {
     StorageError::Unusable { path: path.into(), message: e.to_string() }
 }
 
+/// When the disk of the control engine fails, the process ends. Without an audit engine nothing is recorded here any more,
+/// so nothing is done; but control goes on, because a full disk of records must not delay a revocation.
+fn options(large: bool, audit_failed: &Arc<AtomicBool>) -> EngineOptions {
+    if !large {
+        return EngineOptions { large, ..EngineOptions::default() };
+    }
+    let failed = audit_failed.clone();
+    let note = move |message: &str| {
+        failed.store(true, Ordering::Release);
+        tracing::error!(message, "an audit engine failed; this node records nothing until it is started again on a disk that works");
+    };
+    EngineOptions { large, on_disk_failure: Some(Box::new(note)), ..EngineOptions::default() }
+}
+
 fn open_blocking(dir: &Path, publisher: Arc<Publisher>) -> Result<Stores, StorageError> {
-    let open = |name: &str, large: bool| Engine::open(&dir.join(name), EngineOptions { large, ..EngineOptions::default() });
+    let audit_failed: Arc<AtomicBool> = Arc::default();
+    let open = |name: &str, large: bool| Engine::open(&dir.join(name), options(large, &audit_failed));
     let failed = |e: std::io::Error| unusable(dir, e);
     let (control_engine, log_engine, data_engine) = (open("control", false)?, open("audit-log", true)?, open("audit-data", true)?);
     let control = ControlStore::open(&control_engine, CONTROL_GROUP, ControlMachine::new(publisher)).map_err(failed)?;
@@ -263,7 +281,7 @@ fn open_blocking(dir: &Path, publisher: Arc<Publisher>) -> Result<Stores, Storag
     Ok(Stores {
         control_log: control_engine.log_store(CONTROL_GROUP).map_err(failed)?,
         audit_log: log_engine.log_store(AUDIT_GROUP).map_err(failed)?,
-        readers: Readers { control: control.leaves(), audit: audit.leaves(), heads },
+        readers: Readers { control: control.leaves(), audit: audit.leaves(), heads, audit_failed },
         control,
         audit,
     })

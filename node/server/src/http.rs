@@ -22,6 +22,7 @@ pub(crate) fn recorder() -> Result<PrometheusHandle> {
     describe_histogram!("assize_barrier_seconds", Unit::Seconds, "From the commit of a narrowing command to its acknowledgement here");
     describe_gauge!("assize_applied_index", "Last control entry applied here");
     describe_gauge!("assize_enforced_index", "Last control entry enforced on this node's sessions");
+    describe_gauge!("assize_audit_failed", "1 when the disk of this node's audit engines failed: start it again once that works");
     describe_gauge!("assize_records_backlog", Unit::Bytes, "Records of this node that no quorum has committed yet");
     Ok(handle)
 }
@@ -50,6 +51,8 @@ fn readiness(cluster: &Cluster, draining: &AtomicBool) -> (StatusCode, String) {
     let (applied, enforced) = (*cluster.applied().borrow(), *cluster.enforced().borrow());
     let (status, word) = if draining.load(Ordering::Acquire) {
         (StatusCode::SERVICE_UNAVAILABLE, "draining")
+    } else if cluster.audit_failed() {
+        (StatusCode::SERVICE_UNAVAILABLE, "the audit disk failed")
     } else if cluster.may_forward() {
         (StatusCode::OK, "ready")
     } else {
@@ -67,6 +70,7 @@ fn scrape(cluster: &Cluster, metrics: &PrometheusHandle) -> String {
     }
     gauge!("assize_applied_index").set(cluster.applied().borrow().0 as f64);
     gauge!("assize_enforced_index").set(cluster.enforced().borrow().0 as f64);
+    gauge!("assize_audit_failed").set(if cluster.audit_failed() { 1.0 } else { 0.0 });
     gauge!("assize_records_backlog").set(cluster.records().backlog() as f64);
     metrics.render()
 }
