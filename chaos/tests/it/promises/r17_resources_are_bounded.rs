@@ -114,6 +114,8 @@ fn no_file_descriptor_left() {
 
 /// Clients that all want what is not granted, at all nodes at once, and wait for people.
 const FLOOD: usize = 500;
+/// How often each tries to log in: two cores check tens of secrets a second, and a client gives up after some seconds.
+const LOGINS: usize = 8;
 
 #[test]
 #[ignore = "full set"]
@@ -125,7 +127,14 @@ fn five_hundred_clients_that_wait_for_approval() {
         for number in 0..FLOOD {
             let (work, statement, history) = (attack.work(8, number % 3), attack.load.statement(), Arc::clone(&attack.history));
             flood.push(attack.runtime.spawn(async move {
-                let Ok(client) = login(&work.url).await else { return false };
+                let mut client = None;
+                for _ in 0..LOGINS {
+                    client = login(&work.url).await.ok();
+                    if client.is_some() {
+                        break;
+                    }
+                }
+                let Some(client) = client else { return false };
                 let sql = format!("select salary, '{}' from payroll where name = 'no {}'", mark(statement), statement % 30);
                 send(&history, &client, &work, statement, &sql).await;
                 true
@@ -149,6 +158,42 @@ fn five_hundred_clients_that_wait_for_approval() {
         });
         attack.verdict(BOUND).map(drop)
     });
+}
+
+/// Sessions that write as fast as they are answered, at each node.
+const WRITERS: usize = 10;
+/// Over which rates are compared.
+const SPAN: Duration = Duration::from_secs(4);
+
+/// Records come at ten times their usual rate: control has engines, connections and threads of its own.
+#[test]
+#[ignore = "full set"]
+fn records_at_ten_times_their_rate() {
+    with(module_path!(), "records_at_ten_times_their_rate", Setup::default(), |attack| {
+        attack.load.pace = Duration::from_millis(1_500);
+        begin(attack, 5)?;
+        let usual = rate(attack);
+        attack.fault("a flood of statements that write")?;
+        attack.load.pace = Duration::ZERO;
+        for writer in 0..3 * WRITERS {
+            let work = attack.work(5, writer % 3);
+            attack.load.start(attack.runtime.handle(), work);
+        }
+        wait::until("ten times the usual rate", PATIENCE, || Ok((rate(attack) >= 10 * usual).then_some(())))?;
+        for turn in 0..5 {
+            attack.revoke(turn % 3)?;
+            attack.successes(20)?;
+        }
+        println!("{usual} statements in {SPAN:?} as a rule, {} in the flood", rate(attack));
+        attack.verdict(BOUND).map(drop)
+    });
+}
+
+/// Statements done in [`SPAN`].
+fn rate(attack: &Attack) -> usize {
+    let before = attack.history.successes();
+    std::thread::sleep(SPAN);
+    attack.history.successes() - before
 }
 
 fn begin(attack: &mut Attack, agents: usize) -> Result<()> {
