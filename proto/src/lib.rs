@@ -42,6 +42,7 @@ mod tests {
             "Grants",
             "Jobs",
             "Locks",
+            "Policies",
             "Principals",
             "Requests",
             "Roles",

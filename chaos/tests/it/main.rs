@@ -4,6 +4,7 @@ mod admin;
 mod clients;
 mod fence;
 mod hold;
+mod policy;
 mod promises;
 mod records;
 mod recovery;

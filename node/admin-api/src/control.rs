@@ -8,6 +8,7 @@ use domain::command::{Actor, Command, Reply};
 use domain::credential::Sealed;
 use domain::id::{Index, Name, NodeId, ProposalId};
 use domain::member::Receipt;
+use domain::policy::Rules;
 use domain::state::State;
 use domain::time::LogTime;
 use futures_util::future::BoxFuture;
@@ -48,6 +49,8 @@ pub trait Control: Send + Sync + 'static {
     fn state(&self) -> Arc<State>;
     /// Log time here and now; never goes back.
     fn now(&self) -> LogTime;
+    /// What evaluates the active policy.
+    fn rules(&self) -> &dyn Rules;
     /// This node holds its serving lease. Without it only what the policy table marks so is answered.
     fn serving(&self) -> bool;
     /// The state once it has applied `index`.

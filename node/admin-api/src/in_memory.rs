@@ -42,6 +42,7 @@ pub enum Fault {
 pub struct InMemory {
     inner: Mutex<Inner>,
     node_key: aws_lc_rs::signature::Ed25519KeyPair,
+    rules: ::policy::Engine,
 }
 
 struct Inner {
@@ -91,7 +92,7 @@ impl InMemory {
             ended: Vec::new(),
             steps: 0,
         };
-        let cluster = InMemory { inner: Mutex::new(inner), node_key };
+        let cluster = InMemory { inner: Mutex::new(inner), node_key, rules: ::policy::Engine::default() };
         cluster.operate(Command::FoundCluster { id: "test".into(), incarnation: 1, recovery_key: [1; 32], first_admin: name("admin") });
         cluster.operate(Command::RegisterNode {
             node: NodeId(1),
@@ -223,6 +224,10 @@ impl Control for InMemory {
 
     fn now(&self) -> LogTime {
         wall().max(self.lock().state.now)
+    }
+
+    fn rules(&self) -> &dyn domain::policy::Rules {
+        &self.rules
     }
 
     fn serving(&self) -> bool {

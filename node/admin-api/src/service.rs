@@ -7,6 +7,7 @@ mod explain;
 mod grants;
 mod jobs;
 mod locks;
+mod policies;
 mod principals;
 mod requests;
 mod reviews;
@@ -59,6 +60,7 @@ pub fn routes(parts: Parts) -> Routes {
         .add_service(pb::requests_server::RequestsServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::reviews_server::ReviewsServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::locks_server::LocksServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(pb::policies_server::PoliciesServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::sessions_server::SessionsServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::explain_server::ExplainServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::audit_server::AuditServer::new(api.clone()).max_decoding_message_size(max))

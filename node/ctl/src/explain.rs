@@ -48,6 +48,10 @@ fn render(answer: &pb::ExplainAccessResponse) -> String {
     if !answer.impossible.is_empty() {
         text.push_str(&format!("  {}\n", answer.impossible));
     }
+    if !answer.policy.is_empty() {
+        text.push_str(&format!("policy: {}{}\n", answer.policy, if answer.policy_says.is_empty() { " takes nothing away" } else { "" }));
+    }
+    answer.policy_says.iter().for_each(|line| text.push_str(&format!("  {}\n", crate::text::plain(line))));
     for a in &answer.accesses {
         let by = if a.allowed { format!("by {}", a.grant) } else { "not granted".into() };
         text.push_str(&format!("  {} {}  {by}\n", if a.allowed { "+" } else { "-" }, a.access));

@@ -1,7 +1,7 @@
 //! The operator's commands, as a library: the binary is `assize`, in the server crate.
 //!
 //! What this crate must **not** know: Raft, RocksDB, sessions, the state. It speaks to a node through `proto` like any
-//! other client, and checks exports offline with `domain::audit`. What runs on the node itself (`cluster init`, `join`,
+//! other client, and checks exports offline with `domain::audit` and policy bundles with `policy`. What runs on the node itself (`cluster init`, `join`,
 //! `recover`) the server supplies as [`LocalOps`].
 //!
 //! A command is first what was typed ([`Command`]), then requests, then an answer printed as a table or as proto3 JSON.
@@ -104,6 +104,9 @@ pub enum Command {
     /// Campaigns in which people recertify access
     #[command(subcommand)]
     Review(noun::review::ReviewCommand),
+    /// Rules in Rego that refuse, hold and oblige
+    #[command(subcommand)]
+    Policy(noun::policy::PolicyCommand),
     /// Emergency stops
     #[command(subcommand)]
     Lock(noun::lock::LockCommand),
@@ -154,6 +157,10 @@ pub async fn run_to(options: Options, command: Command, local: &dyn LocalOps, ou
         Command::Cluster(ClusterCommand::Init(args)) => return local.init(args, out.writer()).map_err(Failure::from),
         Command::Cluster(ClusterCommand::Join(args)) => return local.join(args, out.writer()).map_err(Failure::from),
         Command::Cluster(ClusterCommand::Recover(args)) => return local.recover(args, out.writer()).map_err(Failure::from),
+        Command::Policy(command) => match command.offline(&mut out)? {
+            Some(command) => Command::Policy(command),
+            None => return Ok(()),
+        },
         other => other,
     };
     let client = &mut Client::new(config::resolve(&options)?)?;
@@ -169,6 +176,7 @@ pub async fn run_to(options: Options, command: Command, local: &dyn LocalOps, ou
         Command::Grant(command) => command.run(client, &mut out).await,
         Command::Request(command) => command.run(client, &mut out).await,
         Command::Review(command) => command.run(client, &mut out).await,
+        Command::Policy(command) => command.run(client, &mut out).await,
         Command::Lock(command) => command.run(client, &mut out).await,
         Command::Session(command) => command.run(client, &mut out).await,
         Command::Explain(args) => explain::run(client, args, &mut out).await,

@@ -7,6 +7,7 @@ pub(crate) mod grant;
 pub(crate) mod job;
 pub(crate) mod lock;
 pub(crate) mod person;
+pub(crate) mod policy;
 pub(crate) mod principal;
 pub(crate) mod receipt;
 pub(crate) mod request;

@@ -1,7 +1,7 @@
 //! Admission: the review of one attempt to start a loop, and the permit it yields.
 //!
 //! ```text
-//! effective permissions = (grants ∩ job description) ∪ approved requests − locks
+//! effective permissions = (grants ∩ job description) ∪ approved requests − locks, then policy
 //! ```
 
 mod effective;
@@ -12,16 +12,16 @@ mod table;
 mod tests;
 
 use crate::grant::{Grant, GrantStatus};
-use crate::id::{GrantId, Index, Name, SessionId};
+use crate::id::{Digest, GrantId, Index, Name, PolicyId, SessionId};
 use crate::lock::LockOn;
 use crate::operation::{Access, Operation};
+use crate::policy::{AtAdmission, Parties, Rules, Ruling};
 use crate::principal::PrincipalKind;
 use crate::refusal::Refusal;
 use crate::state::State;
 use crate::target::Target;
 use crate::time::LogTime;
-use crate::verdict::Verdict;
-pub use permit::Permit;
+pub use permit::{Judgement, Permit};
 pub use recent::Recent;
 
 /// An identified principal wants a session with a target.
@@ -53,6 +53,8 @@ pub struct Cited {
     pub target: Index,
     pub job: Option<Index>,
     pub grants: Vec<(GrantId, Index)>,
+    /// The active policy.
+    pub policy: Option<PolicyId>,
 }
 
 #[derive(Debug, Clone)]
@@ -61,20 +63,31 @@ pub struct Admission {
     pub cited: Cited,
     /// There unless the outcome is `Revoked`.
     pub permit: Option<Permit>,
+    /// What the policy wants on record.
+    pub notes: Vec<String>,
 }
 
 /// Reviews one attempt at `now`, a node's own idea of log time. Cheap enough to be done anew whenever
-/// [`Permit::is_current`] says no: some map look-ups, and set algebra over the grants for this target.
-pub fn admit(state: &State, attempt: &Attempt, now: LogTime) -> Admission {
+/// [`Permit::is_current`] says no: some map look-ups, set algebra over the grants for this target, and what the active
+/// policy says to it, if there is one.
+pub fn admit(state: &State, attempt: &Attempt, now: LogTime, rules: &dyn Rules) -> Admission {
     let mut cited = Cited { state: state.applied, ..Cited::default() };
-    match review(state, attempt, now, &mut cited) {
-        Ok((outcome, permit)) => Admission { outcome, cited, permit: Some(permit) },
-        Err(refusal) => Admission { outcome: Outcome::Revoked(refusal), cited, permit: None },
+    let mut notes = Vec::new();
+    match review(state, attempt, now, rules, &mut cited, &mut notes) {
+        Ok((outcome, permit)) => Admission { outcome, cited, permit: Some(permit), notes },
+        Err(refusal) => Admission { outcome: Outcome::Revoked(refusal), cited, permit: None, notes },
     }
 }
 
-/// The checks in their order: who, for what, to where, by which grants.
-fn review(state: &State, attempt: &Attempt, now: LogTime, cited: &mut Cited) -> Result<(Outcome, Permit), Refusal> {
+/// The checks in their order: who, for what, to where, by which grants, and what the policy leaves of it.
+fn review(
+    state: &State,
+    attempt: &Attempt,
+    now: LogTime,
+    rules: &dyn Rules,
+    cited: &mut Cited,
+    notes: &mut Vec<String>,
+) -> Result<(Outcome, Permit), Refusal> {
     let unlocked = |on: LockOn| state.live_lock(&on, now).map_or(Ok(()), |lock| Err(lock.refusal()));
 
     let principal = state.principals.get(&attempt.principal).ok_or(Refusal::UnknownPrincipal)?;
@@ -119,8 +132,21 @@ fn review(state: &State, attempt: &Attempt, now: LogTime, cited: &mut Cited) -> 
     if effective.table.is_empty() {
         return Err(effective.locked.unwrap_or(Refusal::NoGrant));
     }
+    let ruling = match state.active_policy() {
+        Some(policy) => {
+            cited.policy = Some(policy.id);
+            let parties = Parties { state, principal, on_behalf_of: attempt.on_behalf_of.as_ref(), target, job };
+            let ruling = rules.at_admission(policy, &AtAdmission { parties, grants: &live, dropped: &effective.dropped });
+            *notes = ruling.notes();
+            match ruling {
+                Ruling { refuse: Some(reason), .. } => return Err(Refusal::Policy { policy: policy.id, reason }),
+                ruling => Some((policy.id, rules.judges_operations(policy), ruling)),
+            }
+        }
+        None => None,
+    };
     let outcome = if effective.dropped.is_empty() { Outcome::Approved } else { Outcome::Modified { dropped: effective.dropped.clone() } };
-    Ok((outcome, Permit::new(state, attempt, now, principal, target, job, &live, effective)))
+    Ok((outcome, Permit::new(state, attempt, now, principal, target, job, &live, effective, ruling)))
 }
 
 /// The reason that tells most: what is overdue can be reviewed, what was revoked has a name to ask.
@@ -148,13 +174,14 @@ pub struct Explanation {
     /// What each access of the operation is covered by.
     pub accesses: Vec<(Access, Option<GrantId>)>,
     /// `None` when the attempt is not admitted.
-    pub verdict: Option<Verdict>,
+    pub judgement: Option<Judgement>,
 }
 
-pub fn explain(state: &State, attempt: &Attempt, operation: &Operation, now: LogTime) -> Explanation {
-    let admission = admit(state, attempt, now);
+/// Approvals are left out: they are for one exact execution.
+pub fn explain(state: &State, attempt: &Attempt, operation: &Operation, now: LogTime, rules: &dyn Rules) -> Explanation {
+    let admission = admit(state, attempt, now, rules);
     let permit = admission.permit.as_ref();
     let accesses = operation.accesses.iter().map(|access| (access.clone(), permit.and_then(|p| p.covers(access)))).collect();
-    let verdict = permit.map(|permit| permit.judge_by_grants(operation));
-    Explanation { admission, accesses, verdict }
+    let judgement = permit.map(|permit| permit.judge(state, operation, &Digest([0; 32]), now, rules));
+    Explanation { admission, accesses, judgement }
 }

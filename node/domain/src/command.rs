@@ -10,6 +10,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
+mod activate_policy;
 mod close_review;
 mod confirm_grant;
 mod create_lock;
@@ -29,6 +30,7 @@ mod issue_token;
 mod make_join_token;
 mod open_request;
 mod open_review;
+mod publish_policy;
 mod put_credential;
 mod put_job;
 mod put_principal;
@@ -46,6 +48,7 @@ mod spend_approval;
 mod withdraw_request;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use apply::{Applied, Changes, apply};
@@ -57,7 +60,9 @@ pub use issue_grant::PRUNED;
 
 use crate::credential::Sealed;
 use crate::grant::{GrantSource, TargetSelector};
-use crate::id::{Digest, GrantId, Index, LockId, Name, NodeId, OperationId, ProposalId, RequestId, ReviewId, RevocationId, TokenId};
+use crate::id::{
+    Digest, GrantId, Index, LockId, Name, NodeId, OperationId, PolicyId, ProposalId, RequestId, ReviewId, RevocationId, TokenId,
+};
 use crate::lock::LockOn;
 use crate::member::{MemberRole, NodeReceipt};
 use crate::operation::Protocol;
@@ -297,6 +302,25 @@ pub enum Command {
         digest: Digest,
         statement: String,
         ends_series: bool,
+    },
+
+    // policy
+    /// Puts a bundle at hand; the reply's version is its id.
+    PublishPolicy {
+        bundle: Arc<[u8]>,
+        digest: Digest,
+        revision: String,
+        /// Nobody activates what they published themselves.
+        two_people: bool,
+    },
+    ActivatePolicy {
+        policy: PolicyId,
+    },
+    RollbackPolicy,
+    DeactivatePolicy,
+    /// Whether every bundle needs a second person.
+    SetPolicyRule {
+        two_people: bool,
     },
 }
 

@@ -14,6 +14,7 @@ use crate::id::{BootId, Digest, GrantId, Index, Name, NodeId, OperationId, Propo
 use crate::member::MemberRole;
 use crate::operation::{Access, Effect, Operation, Protocol};
 use crate::permission::PermissionSet;
+use crate::policy::{AskedUnder, NoRules};
 use crate::principal::{PrincipalKind, ScramVerifier, TokenUse};
 use crate::request::Ask;
 use crate::review::{Choice, Overdue, Reviewers, Scope, Terms};
@@ -206,7 +207,7 @@ impl World {
     }
 
     pub(crate) fn admit(&self, principal: &str, target: &str) -> Admission {
-        admit(&self.state, &attempt(principal, target), self.state.now)
+        admit(&self.state, &attempt(principal, target), self.state.now, &NoRules)
     }
 
     /// What `bot` asks for: one exact operation at `orders`, under the versions of now.
@@ -219,6 +220,7 @@ impl World {
             missing: operation("postgres:delete on app.public.orders").accesses.to_vec(),
             job_version: self.state.job_of(&name(principal)).map(|j| j.version),
             target_version: self.state.targets[&name("orders")].version,
+            under: self.state.active_policy().map(|policy| AskedUnder { policy: policy.id, hold: None }),
         }
     }
 
@@ -429,4 +431,11 @@ pub(crate) fn on_target(command: Command, target: TargetSelector) -> Command {
         }
         other => other,
     }
+}
+
+/// A bundle, as its author would publish it.
+pub(crate) fn publish(bundle: &[u8], two_people: bool) -> Command {
+    use sha2::Digest as _;
+    let digest = Digest(sha2::Sha256::digest(bundle).into());
+    Command::PublishPolicy { bundle: bundle.into(), digest, revision: "r1".to_owned(), two_people }
 }

@@ -110,6 +110,9 @@ log_id!(
     /// A token an agent or person authenticates with, e.g. `token-1045`. The id is public, the secret is not kept.
     TokenId, "token");
 log_id!(
+    /// A published policy bundle, e.g. `policy-1047`.
+    PolicyId, "policy");
+log_id!(
     /// A revocation: the index of the narrowing command, e.g. `revocation-1046`. Receipts are filed under it.
     RevocationId, "revocation");
 

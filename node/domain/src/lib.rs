@@ -16,6 +16,7 @@ pub mod grant;
 pub mod job;
 pub mod lock;
 pub mod member;
+pub mod policy;
 pub mod principal;
 pub mod request;
 pub mod review;

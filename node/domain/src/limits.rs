@@ -45,6 +45,15 @@ pub const BLOB_MAX: usize = 256 * 1024;
 pub const REQUEST_DETAIL_MAX: usize = 64 * 1024;
 pub const MISSING_ACCESSES_MAX: usize = 1024;
 
+/// Bytes of a policy bundle: hundreds of rules, and it travels in one entry of the log.
+pub const POLICY_BUNDLE_MAX: usize = 256 * 1024;
+/// Bundles kept; a new one takes the place of the oldest that is neither active nor to go back to.
+pub const POLICIES_KEPT_MAX: usize = 32;
+/// How many steps back there are.
+pub const POLICY_ROLLBACKS_MAX: usize = 8;
+/// Approvers a policy may name for one operation.
+pub const POLICY_APPROVERS_MAX: usize = 64;
+
 /// Receipts kept in the state; older ones are in the log.
 pub const RECEIPTS_KEPT_MAX: usize = 4096;
 /// Sessions listed in one receipt.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::id::{Digest, Index, Name};
+use crate::id::{Digest, Index, Name, PolicyId};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
@@ -142,6 +142,8 @@ pub struct Execution<'a> {
     /// Versions of the job description and the target this is judged under.
     pub job_version: Option<Index>,
     pub target_version: Index,
+    /// The active policy.
+    pub policy: Option<PolicyId>,
 }
 
 impl Execution<'_> {
@@ -167,6 +169,9 @@ impl Execution<'_> {
         }
         part(&self.job_version.map_or([0xff; 8], |v| v.0.to_be_bytes()));
         part(&self.target_version.0.to_be_bytes());
+        if let Some(policy) = self.policy {
+            part(&policy.0.to_be_bytes());
+        }
         Digest(hash.finalize().into())
     }
 }

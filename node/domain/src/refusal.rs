@@ -1,6 +1,6 @@
 //! Refusal: why not, for the peer and for the record. Worded per protocol by the protocol's own `refusal.rs`.
 
-use crate::id::{LockId, Name, RequestId, RevocationId};
+use crate::id::{LockId, Name, PolicyId, RequestId, RevocationId};
 
 /// Every reason an attempt or an operation can be turned away. The peer is told little (unknown and forbidden look
 /// the same), the record all.
@@ -21,6 +21,11 @@ pub enum Refusal {
     GrantExpired,
     Locked {
         lock: LockId,
+        reason: String,
+    },
+    // at login and per operation
+    Policy {
+        policy: PolicyId,
         reason: String,
     },
     // per operation
@@ -87,6 +92,7 @@ impl Refusal {
             Refusal::ReviewOverdue => "review-overdue",
             Refusal::GrantExpired => "grant-expired",
             Refusal::Locked { .. } => "locked",
+            Refusal::Policy { .. } => "policy",
             Refusal::NotGranted { .. } => "not-granted",
             Refusal::Unparseable { .. } => "unparseable",
             Refusal::Pinned { .. } => "pinned",
@@ -111,6 +117,7 @@ impl Refusal {
         match self {
             Refusal::OwnerInactive { owner } => owner.to_string(),
             Refusal::Locked { lock, reason } => format!("{lock}: {reason}"),
+            Refusal::Policy { policy, reason } => format!("{policy}: {reason}"),
             Refusal::NotGranted { missing } => missing.join("; "),
             Refusal::Unparseable { message } | Refusal::Protocol { message } => message.clone(),
             Refusal::Pinned { setting } => setting.clone(),
@@ -153,6 +160,7 @@ impl std::fmt::Display for Refusal {
             Refusal::ReviewOverdue => f.write_str("the review of its grant is overdue"),
             Refusal::GrantExpired => f.write_str("its grant has expired"),
             Refusal::Locked { lock, reason } => write!(f, "locked: {reason} ({lock})"),
+            Refusal::Policy { policy, reason } => write!(f, "refused by {policy}: {reason}"),
             Refusal::NotGranted { missing } => write!(f, "not granted: {}", missing.join("; ")),
             Refusal::Unparseable { message } => write!(f, "cannot be parsed: {message}"),
             Refusal::Pinned { setting } => write!(f, "the setting {setting} is pinned"),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::id::{Digest, GrantId, Index, Name, OperationId, RequestId};
 use crate::operation::Access;
 use crate::permission::PermissionSet;
+use crate::policy::{AskedUnder, Hold};
 use crate::time::LogTime;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub enum Ask {
         missing: Vec<Access>,
         job_version: Option<Index>,
         target_version: Index,
+        /// The policy that was active, and what it demands.
+        under: Option<AskedUnder>,
     },
     /// Permissions for a while.
     Window { permissions: PermissionSet, length: Duration },
@@ -52,6 +55,26 @@ pub enum Ask {
 
 /// Bytes of statement text a request carries for the approver.
 pub const STATEMENT_SHOWN_MAX: usize = 64 * 1024;
+
+impl Ask {
+    /// Does the policy it was opened under let this person decide? Without one that says, everybody who may.
+    pub fn admits(&self, approver: &Name) -> bool {
+        match self {
+            Ask::Exact { under: Some(AskedUnder { hold: Some(hold), .. }), .. } => {
+                hold.approvers.is_empty() || hold.approvers.contains(approver)
+            }
+            Ask::Exact { .. } | Ask::Window { .. } => true,
+        }
+    }
+
+    /// How many approvals the policy demands at least.
+    pub(crate) fn approvals(&self) -> u32 {
+        match self {
+            Ask::Exact { under: Some(AskedUnder { hold: Some(hold), .. }), .. } => hold.approvals,
+            Ask::Exact { .. } | Ask::Window { .. } => 0,
+        }
+    }
+}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
@@ -90,6 +113,14 @@ impl RequestStatus {
             | RequestStatus::Expired
             | RequestStatus::Spent { .. } => false,
         }
+    }
+}
+
+impl Request {
+    /// Its approvals meet these demands: it asked for as many, from nobody else than these.
+    pub(crate) fn satisfies(&self, hold: &Hold) -> bool {
+        let named = self.approvals.keys().all(|by| hold.approvers.is_empty() || hold.approvers.contains(by));
+        named && self.needed >= hold.approvals
     }
 }
 

@@ -14,10 +14,11 @@ use imbl::OrdMap;
 use crate::command::Reply;
 use crate::credential::Credential;
 use crate::grant::Grant;
-use crate::id::{Digest, GrantId, Index, LockId, Name, NodeId, ProposalId, RequestId, ReviewId, RevocationId};
+use crate::id::{Digest, GrantId, Index, LockId, Name, NodeId, PolicyId, ProposalId, RequestId, ReviewId, RevocationId};
 use crate::job::Job;
 use crate::lock::Lock;
 use crate::member::{JoinToken, Member, Receipt};
+use crate::policy::{Policy, PolicyFacts};
 use crate::principal::Principal;
 use crate::request::Request;
 use crate::review::{Chunk, History, Review};
@@ -48,6 +49,7 @@ pub struct State {
     pub members: OrdMap<NodeId, Member>,
     pub join_tokens: OrdMap<Digest, JoinToken>,
     pub receipts: OrdMap<RevocationId, Receipt>,
+    pub policies: OrdMap<PolicyId, Policy>,
     /// Replies of recent proposals, so that a repeated one changes nothing twice. Bounded in time and number.
     pub proposals: OrdMap<ProposalId, Remembered>,
 
@@ -66,6 +68,8 @@ pub struct ClusterFacts {
     pub narrowed: Index,
     /// Public half of the recovery key.
     pub recovery_key: [u8; 32],
+    /// `None` until there was a command about policy.
+    pub policy: Option<PolicyFacts>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

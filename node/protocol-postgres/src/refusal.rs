@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use domain::id::RequestId;
+use domain::id::{PolicyId, RequestId};
 use domain::refusal::Refusal;
 
 use crate::codec::fields::{Response, Severity};
@@ -28,7 +28,8 @@ pub fn error(refusal: &Refusal) -> Response {
         | Refusal::TooManyRequests { .. }
         | Refusal::StatementTooLong { .. }
         | Refusal::NoLease
-        | Refusal::NotRecorded => worded(Severity::Error, refusal),
+        | Refusal::NotRecorded
+        | Refusal::Policy { .. } => worded(Severity::Error, refusal),
         Refusal::UnknownPrincipal
         | Refusal::WrongSecret
         | Refusal::PrincipalInactive
@@ -71,14 +72,17 @@ pub fn login(refusal: &Refusal) -> Response {
         | Refusal::GrantExpired
         | Refusal::Locked { .. }
         | Refusal::Revoked { .. } => admission(refusal, "28000", "login refused"),
+        Refusal::Policy { policy, reason } => policy_says(Severity::Fatal, "28000", "login refused", *policy, reason),
         other => worded(Severity::Fatal, other),
     }
 }
 
 /// Tells a client whose statement is held that it waits for people, and for how long.
-pub fn held_notice(request: RequestId, joined: bool, hold: Duration) -> Response {
+pub fn held_notice(request: RequestId, joined: bool, because: Option<&str>, hold: Duration) -> Response {
     let what = if joined { "this statement waits for approval, as one before it" } else { "this statement waits for approval" };
-    response(Severity::Notice, "00000", format!("held: {what}: {request}")).hint(format!(
+    let mut notice = response(Severity::Notice, "00000", format!("held: {what}: {request}"));
+    notice.detail = because.map(|because| format!("Policy: {because}"));
+    notice.hint(format!(
         "An approver can run: assize request approve {request}. After {} s without a decision the statement ends with \
          an error; the request stays open.",
         hold.as_secs()
@@ -107,6 +111,13 @@ impl Response {
     }
 }
 
+/// A policy's reason is written for whoever is refused.
+fn policy_says(severity: Severity, sqlstate: &'static str, what: &str, policy: PolicyId, reason: &str) -> Response {
+    response(severity, sqlstate, format!("{what}: {reason}"))
+        .detail(format!("Refused by {policy}."))
+        .hint("No grant or approval changes this; ask those who publish the policy.")
+}
+
 const REQUEST_HINT: &str = "Ask for it: run the statement alone, outside a transaction, and it waits for approval.";
 
 fn worded(severity: Severity, refusal: &Refusal) -> Response {
@@ -125,6 +136,7 @@ fn worded(severity: Severity, refusal: &Refusal) -> Response {
         | Refusal::GrantExpired
         | Refusal::Locked { .. }
         | Refusal::Revoked { .. } => admission(refusal, "57P01", "session ended"),
+        Refusal::Policy { policy, reason } => policy_says(severity, "42501", "permission denied", *policy, reason),
         Refusal::NotGranted { missing } => not_granted(severity, missing),
         Refusal::Unparseable { message } => {
             say("42601", message.clone()).detail("The gateway could not parse this statement and passed nothing on.")

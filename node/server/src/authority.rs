@@ -8,6 +8,7 @@ use cluster::{Cluster, Records};
 use domain::command::{Actor, Command, Reply};
 use domain::credential::Credential;
 use domain::id::{BootId, Index, NodeId, ProposalId};
+use domain::policy::Rules;
 use domain::state::State;
 use domain::time::LogTime;
 use futures_util::FutureExt;
@@ -29,11 +30,12 @@ pub(crate) struct ClusterAuthority {
     cluster: Cluster,
     records: Arc<Records>,
     recorded: watch::Receiver<Recorded>,
+    rules: Arc<policy::Engine>,
 }
 
 impl ClusterAuthority {
     /// Also starts translating the progress of records; that ends with the cluster.
-    pub(crate) fn new(cluster: Cluster) -> Arc<Self> {
+    pub(crate) fn new(cluster: Cluster, rules: Arc<policy::Engine>) -> Arc<Self> {
         let records = cluster.records();
         let mut through = records.recorded();
         let (sender, recorded) = watch::channel(Recorded { through: *through.borrow() });
@@ -42,7 +44,7 @@ impl ClusterAuthority {
                 sender.send_replace(Recorded { through: *through.borrow_and_update() });
             }
         });
-        Arc::new(ClusterAuthority { cluster, records, recorded })
+        Arc::new(ClusterAuthority { cluster, records, recorded, rules })
     }
 }
 
@@ -65,6 +67,10 @@ impl Authority for ClusterAuthority {
 
     fn now(&self) -> LogTime {
         self.cluster.now()
+    }
+
+    fn rules(&self) -> &dyn Rules {
+        self.rules.as_ref()
     }
 
     fn may_forward(&self) -> bool {

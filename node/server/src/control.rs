@@ -11,6 +11,7 @@ use domain::command::{Actor, Command};
 use domain::credential::Sealed;
 use domain::id::{Index, Name, NodeId, ProposalId, RevocationId};
 use domain::member::{MemberRole, Receipt, Serving};
+use domain::policy::Rules;
 use domain::state::State;
 use domain::time::LogTime;
 use futures_util::FutureExt;
@@ -25,7 +26,7 @@ use crate::time::timestamp;
 /// How long a call waits for this node to have applied what another node answered.
 const WAIT_WITHIN: Duration = Duration::from_secs(5);
 
-pub(crate) struct ClusterControl(pub(crate) Cluster);
+pub(crate) struct ClusterControl(pub(crate) Cluster, pub(crate) Arc<policy::Engine>);
 
 impl From<Failed> for ControlError {
     fn from(failed: Failed) -> Self {
@@ -54,6 +55,10 @@ impl Control for ClusterControl {
 
     fn now(&self) -> LogTime {
         self.0.now()
+    }
+
+    fn rules(&self) -> &dyn Rules {
+        self.1.as_ref()
     }
 
     fn serving(&self) -> bool {

@@ -26,6 +26,7 @@ const SETTLE_WITHIN: std::time::Duration = CANCEL_DEADLINE.saturating_add(std::t
 
 pub(crate) struct Sessions {
     pub(crate) registry: Arc<Registry>,
+    rules: Arc<policy::Engine>,
     /// Known once the cluster runs, which needs this first.
     cluster: OnceLock<Cluster>,
     /// Known once the gateway takes connections, which needs the cluster.
@@ -33,8 +34,8 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
-    pub(crate) fn new(registry: Arc<Registry>) -> Arc<Self> {
-        Arc::new(Sessions { registry, cluster: OnceLock::new(), parts: OnceLock::new() })
+    pub(crate) fn new(registry: Arc<Registry>, rules: Arc<policy::Engine>) -> Arc<Self> {
+        Arc::new(Sessions { registry, rules, cluster: OnceLock::new(), parts: OnceLock::new() })
     }
 
     pub(crate) fn joined(&self, cluster: Cluster) {
@@ -83,7 +84,7 @@ impl Enforcer for Sessions {
     fn enforce<'a>(&'a self, state: Arc<State>, index: Index) -> BoxFuture<'a, EnforceReport> {
         async move {
             let now = self.cluster.get().map_or(state.now, Cluster::now);
-            let report = self.registry.enforce(&state, now, index).await;
+            let report = self.registry.enforce(&state, now, index, self.rules.as_ref()).await;
             // Queued, not waited for. Before the gateway is open there are no sessions, and nothing to record.
             if let Some(parts) = self.parts.get() {
                 session::records::enforcement(parts, &report);

@@ -87,7 +87,8 @@ fn guard_process() {
 async fn serve(config: Config) -> Result<()> {
     let metrics = http::recorder()?;
     let registry = Registry::new();
-    let sessions = Sessions::new(registry.clone());
+    let rules = Arc::new(policy::Engine::default());
+    let sessions = Sessions::new(registry.clone(), rules.clone());
     let settings = NodeConfig {
         data_dir: config.data_dir.clone(),
         listen: config.cluster.listen,
@@ -101,14 +102,14 @@ async fn serve(config: Config) -> Result<()> {
     tracing::info!(node = %cluster.node(), cluster = cluster.identity().0, "the node runs");
 
     let classifier = Arc::new(Classifier::default());
-    let parts = Parts::new(ClusterAuthority::new(cluster.clone()), registry, Tasks::new());
+    let parts = Parts::new(ClusterAuthority::new(cluster.clone(), rules.clone()), registry, Tasks::new());
     sessions.opened(parts.clone());
     for listener in &config.listeners {
         listen(listener, &cluster, &classifier, &parts).with_context(|| format!("listening on {}", listener.listen))?;
     }
     let stop = CancellationToken::new();
     let draining = Arc::new(AtomicBool::new(false));
-    let api = serve_admin(&config, &cluster, &sessions, &classifier, stop.clone()).await?;
+    let api = serve_admin(&config, &cluster, &sessions, &classifier, &rules, stop.clone()).await?;
     let http = http::serve(config.http.listen, metrics, cluster.clone(), draining.clone(), stop.clone()).await?;
     let known = tokio::spawn(make_client_set_known(cluster.clone()));
 
@@ -161,11 +162,12 @@ async fn serve_admin(
     cluster: &Cluster,
     sessions: &Arc<Sessions>,
     classifier: &Arc<Classifier>,
+    rules: &Arc<policy::Engine>,
     stop: CancellationToken,
 ) -> Result<tokio::task::JoinHandle<()>> {
     let listener =
         tokio::net::TcpListener::bind(config.admin.listen).await.with_context(|| format!("admin API on {}", config.admin.listen))?;
-    let control = Arc::new(ClusterControl(cluster.clone()));
+    let control = Arc::new(ClusterControl(cluster.clone(), rules.clone()));
     let tools = Arc::new(target::Tools { cluster: cluster.clone(), classifier: classifier.clone() });
     let routes = admin_api::routes(admin_api::Parts {
         control: control.clone(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use domain::command::{Actor, Command, Reply};
 use domain::credential::Credential;
 use domain::id::{BootId, Index, NodeId, ProposalId};
+use domain::policy::Rules;
 use domain::state::State;
 use domain::time::LogTime;
 use futures_util::future::BoxFuture;
@@ -25,6 +26,9 @@ pub trait Authority: Send + Sync + 'static {
     fn applied(&self) -> watch::Receiver<Index>;
     /// Log time here and now; never goes back.
     fn now(&self) -> LogTime;
+
+    /// What evaluates the active policy.
+    fn rules(&self) -> &dyn Rules;
 
     /// The serving lease, less its guard. Checked as the last thing before a write towards a target.
     fn may_forward(&self) -> bool;

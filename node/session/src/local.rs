@@ -1,14 +1,15 @@
 //! The authority over a local state: one replica, no cluster. Commands go through the domain's `apply` as they would on
 //! every node; records are "committed" at once, after a delay, or not at all, as a test wants it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use domain::command::{Actor, Command, Proposal, Reply, apply};
 use domain::credential::Credential;
 use domain::id::{BootId, Index, NodeId, ProposalId};
+use domain::policy::{NoRules, Rules};
 use domain::state::State;
 use domain::time::LogTime;
 use futures_util::future::BoxFuture;
@@ -44,6 +45,7 @@ pub struct LocalAuthority {
     cancels: Mutex<Vec<CancelKey>>,
     unseal: Box<Unsealer>,
     next_id: AtomicU64,
+    rules: OnceLock<Box<dyn Rules>>,
 }
 
 impl LocalAuthority {
@@ -72,6 +74,7 @@ impl LocalAuthority {
             cancels: Mutex::new(Vec::new()),
             unseal: Box::new(unseal),
             next_id: AtomicU64::new(1),
+            rules: OnceLock::new(),
         })
     }
 
@@ -117,6 +120,11 @@ impl LocalAuthority {
     /// Whether a quorum answers when it is asked to confirm.
     pub fn set_confirming(&self, on: bool) {
         self.confirming.store(on, Ordering::SeqCst);
+    }
+
+    /// Without any, an active policy refuses everything. Set once.
+    pub fn set_rules(&self, rules: Box<dyn Rules>) {
+        assert!(self.rules.set(rules).is_ok(), "the rules are set once");
     }
 
     /// Lets log time pass.
@@ -176,6 +184,10 @@ impl Authority for Local {
 
     fn now(&self) -> LogTime {
         LocalAuthority::now(self)
+    }
+
+    fn rules(&self) -> &dyn Rules {
+        self.rules.get().map_or(&NoRules, |rules| rules.as_ref())
     }
 
     fn may_forward(&self) -> bool {

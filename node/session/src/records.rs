@@ -126,6 +126,7 @@ pub(crate) fn admission(parts: &Parts, attempt: &Attempt, admission: &Admission,
         cited: &admission.cited,
         client_address: peer,
         application_name: &claim.application,
+        notes: &admission.notes,
     });
     queue(parts, admission.cited.state, Some(attempt.session), &event)
 }
@@ -149,6 +150,7 @@ pub(crate) fn turned_away(parts: &Parts, claim: Option<&Claim>, refusal: &Refusa
         cited: &cited,
         client_address: peer,
         application_name: &claim.application,
+        notes: &[],
     });
     queue(parts, state.applied, None, &event);
 }
@@ -208,6 +210,8 @@ pub(crate) fn intent(parts: &Parts, basis: &Basis<'_>, judged: &Judged, tried: T
         statement: tried.statement,
         salt: &salt,
         parameters: parameters.as_ref(),
+        policy: basis.permit.policy(),
+        notes: &judged.notes,
     });
     queue(parts, basis.state, Some(session), &event)
 }

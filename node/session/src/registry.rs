@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use domain::admission::{Admission, Attempt};
+use domain::admission::{self, Admission, Attempt, Recent};
 use domain::id::{Index, Name, RevocationId, SessionId};
 use domain::member::{Cancelled, SessionReceipt};
+use domain::policy::Rules;
 use domain::refusal::Refusal;
 use domain::state::State;
 use domain::time::LogTime;
@@ -204,10 +205,12 @@ impl Registry {
     ///
     /// `state` must contain `index`, and [`Authority::state`] must hand out `state` or a later one already, so that
     /// a session registering meanwhile is judged by it. Takes at most [`DRAIN_DEADLINE`] and a scan.
-    pub async fn enforce(&self, state: &State, now: LogTime, index: Index) -> EnforceReport {
+    pub async fn enforce(&self, state: &State, now: LogTime, index: Index, rules: &dyn Rules) -> EnforceReport {
         let mut ended = Vec::new();
+        // Sessions of the same parties are reviewed once.
+        let mut recent = Recent::default();
         for live in self.all() {
-            if let Some((revocation, reason)) = live.stands_no_more(state, now, index) {
+            if let Some((revocation, reason)) = live.stands_no_more(state, now, index, rules, &mut recent) {
                 live.gate.shut(Refusal::Revoked { revocation, reason });
                 ended.push(Ended { live, revocation });
             }
@@ -293,10 +296,10 @@ impl Registry {
                 continue;
             }
             let Some(permit) = live.gate.unsettled(&state, now) else { continue };
-            match permit.renew_by(&state, now, |state, attempt, now| reviews.admit(state, attempt, now)) {
+            match permit.renew_by(&state, now, |state, attempt, now| reviews.admit(state, attempt, now, authority.rules())) {
                 Ok(Admission { permit: Some(renewed), .. }) => live.gate.stands_on(renewed),
                 Ok(Admission { permit: None, .. }) => {}
-                Err(Refusal::Revoked { .. } | Refusal::Locked { .. }) if !permit.is_over(now) => {}
+                Err(Refusal::Revoked { .. } | Refusal::Locked { .. } | Refusal::Policy { .. }) if !permit.is_over(now) => {}
                 Err(refusal) => {
                     live.gate.shut(refusal);
                     live.gate.abort_unless_drained();
@@ -309,12 +312,26 @@ impl Registry {
 impl Live {
     /// Why the session may not go on under `state`, or `None` if it may. A permit that is merely out of date is
     /// renewed by the session itself before it forwards anything.
-    fn stands_no_more(&self, state: &State, now: LogTime, index: Index) -> Option<(RevocationId, String)> {
+    fn stands_no_more(
+        &self,
+        state: &State,
+        now: LogTime,
+        index: Index,
+        rules: &dyn Rules,
+        recent: &mut Recent,
+    ) -> Option<(RevocationId, String)> {
         let permit = self.gate.permit();
         if permit.is_current(state) && !permit.is_over(now) {
             return None;
         }
-        let refusal = permit.renew(state, now).err()?;
+        let review = |state: &State, attempt: &Attempt, now| {
+            recent.find(state, attempt, now).unwrap_or_else(|| {
+                let admission = admission::admit(state, attempt, now, rules);
+                recent.keep(attempt, &admission);
+                admission
+            })
+        };
+        let refusal = permit.renew_by(state, now, review).err()?;
         Some(match refusal {
             Refusal::Revoked { revocation, reason } => (revocation, reason),
             Refusal::Locked { lock, .. } => (RevocationId(lock.0), refusal.to_string()),

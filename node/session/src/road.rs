@@ -6,10 +6,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use domain::admission::Permit;
+use domain::admission::{Judgement, Permit};
 use domain::audit::record::{Accesses, IntentVerdict};
 use domain::id::{GrantId, Index, OperationId, RequestId};
 use domain::operation::{Access, Execution, Operation};
+use domain::policy::AskedUnder;
 use domain::refusal::Refusal;
 use domain::request::{Ask, STATEMENT_SHOWN_MAX};
 use domain::state::State;
@@ -87,8 +88,19 @@ pub struct Judged {
     pub verdict: Decision,
     pub(crate) grants: Arc<[GrantId]>,
     pub(crate) rendered: Accesses,
+    /// The active policy, and what it holds this for.
+    pub(crate) under: Option<AskedUnder>,
+    /// What the policy wants on record.
+    pub(crate) notes: Vec<String>,
     pub id: OperationId,
     pub digest: domain::id::Digest,
+}
+
+impl Judged {
+    /// Why the policy holds it, if it is the policy that does.
+    pub fn held_because(&self) -> Option<&str> {
+        self.under.as_ref()?.hold.as_ref().map(|hold| hold.reason.as_str())
+    }
 }
 
 pub struct Road {
@@ -113,7 +125,16 @@ pub struct Road {
     /// Operations allowed before, good for `permit` only.
     allowed: VecDeque<Allowed>,
     /// Judged and queued in `outward`, not written: judged again if the permit changes.
-    unforwarded: VecDeque<(u64, Arc<[Access]>, Operation)>,
+    unforwarded: VecDeque<Unforwarded>,
+}
+
+/// An operation on its way out.
+struct Unforwarded {
+    /// Where its bytes end.
+    end: u64,
+    operation: Operation,
+    /// By an approval that was spent for it.
+    approved: bool,
 }
 
 /// A remembered verdict, with what its records show.
@@ -182,28 +203,44 @@ impl Road {
     /// # Errors
     /// When the session may not go on: its permit is over.
     pub fn judge(&mut self, tried: Tried<'_>) -> Result<Judged, Refusal> {
-        self.renew()?;
         self.sequence += 1;
         self.live.operations.store(self.sequence, Ordering::Relaxed);
-        let id = OperationId { session: self.live.id, sequence: self.sequence };
+        self.judge_as(OperationId { session: self.live.id, sequence: self.sequence }, tried)
+    }
+
+    /// Decides once more on an operation that people have approved meanwhile, before their approval is spent.
+    ///
+    /// # Errors
+    /// As [`Road::judge`].
+    pub fn judge_again(&mut self, judged: &Judged, tried: Tried<'_>) -> Result<Judged, Refusal> {
+        self.judge_as(judged.id, tried)
+    }
+
+    fn judge_as(&mut self, id: OperationId, tried: Tried<'_>) -> Result<Judged, Refusal> {
+        self.renew()?;
         let digest = self.execution(tried).digest();
         let accesses = &tried.operation.accesses;
         if let Some(known) = self.allowed.iter().find(|known| Arc::ptr_eq(&known.accesses, accesses)) {
             meters().allowed.increment(1);
             let (grants, rendered) = (known.grants.clone(), known.rendered.clone());
-            return Ok(Judged { verdict: Decision::Allow, grants, rendered, id, digest });
+            let under = self.permit.policy().map(|policy| AskedUnder { policy, hold: None });
+            return Ok(Judged { verdict: Decision::Allow, grants, rendered, under, notes: Vec::new(), id, digest });
         }
-        let verdict = self.permit.judge(&self.state, tried.operation, &digest, self.parts.authority.now());
+        let authority = &self.parts.authority;
+        let judgement = self.permit.judge(&self.state, tried.operation, &digest, authority.now(), authority.rules());
+        let Judgement { verdict, under, notes, keeps } = judgement;
         let rendered = Accesses::new(accesses);
         let mut cited: Arc<[GrantId]> = Arc::new([]);
         let verdict = match verdict {
             Verdict::Allow { grants } => {
                 meters().allowed.increment(1);
                 cited = grants.into();
-                if self.allowed.len() == ALLOWED_MAX {
-                    self.allowed.pop_front();
+                if keeps {
+                    if self.allowed.len() == ALLOWED_MAX {
+                        self.allowed.pop_front();
+                    }
+                    self.allowed.push_back(Allowed { accesses: accesses.clone(), grants: cited.clone(), rendered: rendered.clone() });
                 }
-                self.allowed.push_back(Allowed { accesses: accesses.clone(), grants: cited.clone(), rendered: rendered.clone() });
                 Decision::Allow
             }
             Verdict::AllowByApproval { request } => {
@@ -223,7 +260,7 @@ impl Road {
                 Decision::EndSession(refusal)
             }
         };
-        Ok(Judged { verdict, grants: cited, rendered, id, digest })
+        Ok(Judged { verdict, grants: cited, rendered, under, notes, id, digest })
     }
 
     fn execution<'a>(&'a self, tried: Tried<'a>) -> Execution<'a> {
@@ -237,6 +274,7 @@ impl Road {
             context: tried.context,
             job_version: self.permit.job_version(),
             target_version: self.permit.target_version(),
+            policy: self.permit.policy(),
         }
     }
 
@@ -273,10 +311,12 @@ impl Road {
         let now = self.parts.authority.now();
         let nothing = domain::id::Digest([0; 32]);
         let written = self.outward.written();
-        self.unforwarded.retain(|(end, ..)| *end > written);
-        for (_, _, operation) in &self.unforwarded {
-            match permit.judge(&state, operation, &nothing, now) {
+        self.unforwarded.retain(|waiting| waiting.end > written);
+        for Unforwarded { operation, approved, .. } in &self.unforwarded {
+            match permit.judge(&state, operation, &nothing, now, self.parts.authority.rules()).verdict {
                 Verdict::Allow { .. } => {}
+                // What was approved, was so under one version of the policy.
+                Verdict::AllowByApproval { .. } | Verdict::Hold { .. } if *approved && permit.policy() == self.permit.policy() => {}
                 Verdict::AllowByApproval { .. } | Verdict::Hold { .. } => return Err(Refusal::NotGranted { missing: Vec::new() }),
                 Verdict::Refuse(refusal) | Verdict::EndSession(refusal) => return Err(refusal),
             }
@@ -297,13 +337,13 @@ impl Road {
         self.readmit(state)
     }
 
-    /// An operation was allowed by grants and queued in `outward`, which now ends behind it.
-    pub fn queued(&mut self, operation: &Operation) {
+    /// An operation was allowed and queued in `outward`, which now ends behind it.
+    pub fn queued(&mut self, operation: &Operation, approved: bool) {
         if self.unforwarded.len() > 64 {
             let written = self.outward.written();
-            self.unforwarded.retain(|(end, ..)| *end > written);
+            self.unforwarded.retain(|waiting| waiting.end > written);
         }
-        self.unforwarded.push_back((self.outward.end(), operation.accesses.clone(), operation.clone()));
+        self.unforwarded.push_back(Unforwarded { end: self.outward.end(), operation: operation.clone(), approved });
     }
 
     /// All that was judged is with the target.
@@ -389,8 +429,12 @@ impl Road {
             missing,
             job_version: self.permit.job_version(),
             target_version: self.permit.target_version(),
+            under: judged.under.clone(),
         };
-        let reason = format!("held in {}", self.live.id);
+        let reason = match judged.held_because() {
+            Some(because) => format!("held in {}: {because}", self.live.id),
+            None => format!("held in {}", self.live.id),
+        };
         self.errand = Some(hold::open(self.parts.authority.clone(), self.held(judged), ask, reason));
         Ok(())
     }

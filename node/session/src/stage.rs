@@ -8,6 +8,7 @@ use std::time::Duration;
 use domain::admission::{self, Admission, Attempt, Permit, Recent};
 use domain::credential::Credential;
 use domain::id::SessionId;
+use domain::policy::Rules;
 use domain::refusal::Refusal;
 use domain::state::State;
 use domain::target::Target;
@@ -45,11 +46,11 @@ pub struct Parts {
 pub(crate) struct Reviews(Mutex<Recent>);
 
 impl Reviews {
-    pub(crate) fn admit(&self, state: &State, attempt: &Attempt, now: LogTime) -> Admission {
+    pub(crate) fn admit(&self, state: &State, attempt: &Attempt, now: LogTime, rules: &dyn Rules) -> Admission {
         if let Some(again) = self.0.lock().find(state, attempt, now) {
             return again;
         }
-        let admission = admission::admit(state, attempt, now);
+        let admission = admission::admit(state, attempt, now, rules);
         self.0.lock().keep(attempt, &admission);
         admission
     }
@@ -65,7 +66,7 @@ impl Parts {
 
     /// The review of `attempt`, or the one of another session of the same parties that still holds.
     pub(crate) fn admit(&self, state: &State, attempt: &Attempt, now: LogTime) -> Admission {
-        self.reviews.admit(state, attempt, now)
+        self.reviews.admit(state, attempt, now, self.authority.rules())
     }
 
     /// Stops taking connections, asks sessions to end when their statement is done, drops who is left at `deadline`.

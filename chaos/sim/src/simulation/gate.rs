@@ -2,6 +2,7 @@
 
 use domain::admission::{Attempt, Permit, admit};
 use domain::id::{GrantId, Index};
+use domain::policy::NoRules;
 use domain::time::LogTime;
 
 use super::event::{Event, Timer};
@@ -106,7 +107,7 @@ impl Sim {
         self.nodes[node].session_number += 1;
         let it = &self.nodes[node];
         let attempt: Attempt = world::attempt(node, it.boot, it.session_number, agent);
-        let Some(permit) = admit(self.world.state(it.applied), &attempt, now).permit else { return };
+        let Some(permit) = admit(self.world.state(it.applied), &attempt, now, &NoRules).permit else { return };
         let (id, connection) = (it.session_number, self.connections.len());
         self.connections.push(Connection { node, open: true, sending: false, queue: Vec::new() });
         let session = Session { id, agent, permit, checked: None, frozen: false, shut: false, held: false, busy: None, connection };
@@ -127,7 +128,7 @@ impl Sim {
         if it.checked != Some(applied) || it.permit.is_over(now) {
             if !it.permit.is_current(state) || it.permit.is_over(now) {
                 // Admitted anew, or over.
-                match it.permit.renew(state, now).ok().and_then(|admission| admission.permit) {
+                match it.permit.renew(state, now, &NoRules).ok().and_then(|admission| admission.permit) {
                     Some(permit) => it.permit = permit,
                     None => {
                         self.fact(Fact::NotDone { statement });
@@ -143,7 +144,7 @@ impl Sim {
         it.held = true;
         let (admitted_at, connection, agent, grants) = (it.permit.admitted_at(), it.connection, it.agent, it.permit.grants().to_vec());
         let attempt = world::attempt(node, self.nodes[node].boot, session, agent);
-        let granted = admit(state, &attempt, state.now).permit.is_some();
+        let granted = admit(state, &attempt, state.now, &NoRules).permit.is_some();
         let end = |grant: &GrantId| self.grants.iter().find(|(known, _)| known == grant).map_or(u64::MAX, |(_, end)| *end);
         let expires = grants.iter().map(end).max().filter(|end| *end < u64::MAX);
         let known = &mut self.history.statements[statement];
@@ -298,7 +299,8 @@ impl Sim {
                 return self.enforced_more(node, false);
             }
             let state = self.world.state(through);
-            let over = |s: &&Session| (!s.permit.is_current(state) || s.permit.is_over(now)) && s.permit.renew(state, now).is_err();
+            let over =
+                |s: &&Session| (!s.permit.is_current(state) || s.permit.is_over(now)) && s.permit.renew(state, now, &NoRules).is_err();
             let ended: Vec<u64> = it.sessions.iter().filter(over).map(|s| s.id).collect();
             self.nodes[node].enforcing = Some(Enforcing { through, ended, deadline: None });
         }
@@ -344,7 +346,7 @@ impl Sim {
         self.timer(node, pause, Timer::Expiry);
         let now = self.log_now(node);
         let state = self.world.state(self.nodes[node].applied);
-        let over = |s: &&Session| !s.held && s.permit.is_over(now) && s.permit.renew(state, now).is_err();
+        let over = |s: &&Session| !s.held && s.permit.is_over(now) && s.permit.renew(state, now, &NoRules).is_err();
         let ended: Vec<u64> = self.nodes[node].sessions.iter().filter(over).map(|s| s.id).collect();
         for session in ended {
             self.end_session(node, session);

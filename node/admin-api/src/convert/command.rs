@@ -216,6 +216,16 @@ pub(crate) fn in_words(command: &Command) -> String {
             .term("digest", digest(of))
             .quoted("statement", statement)
             .optional("ends the series", ends_series.then_some("yes")),
+        Command::PublishPolicy { digest: of, revision, two_people, bundle } => Words::new("publish a policy")
+            .quoted("revision", revision)
+            .term("digest", digest(of))
+            .term("bytes", bundle.len())
+            .term("to be activated by", if *two_people { "somebody else" } else { "" }),
+        Command::ActivatePolicy { policy } => Words::new(format!("activate {policy}")),
+        Command::RollbackPolicy => Words::new("go back to the policy before"),
+        Command::DeactivatePolicy => Words::new("do without a policy"),
+        Command::SetPolicyRule { two_people: true } => Words::new("demand two people for every policy"),
+        Command::SetPolicyRule { two_people: false } => Words::new("demand two people for a policy where its bundle does"),
     };
     words.text
 }
@@ -248,14 +258,16 @@ fn principal(name: &str, kind: &PrincipalKind) -> Words {
 
 fn asked(words: Words, ask: &Ask) -> Words {
     match ask {
-        Ask::Exact { digest: of, statement, parameters, context, missing, job_version, target_version } => words
+        Ask::Exact { digest: of, statement, parameters, context, missing, job_version, target_version, under } => words
             .quoted("statement", statement)
             .quoted("parameters", &parameters.join("; "))
             .quoted("context", &joined(context.iter().map(|(key, value)| format!("{key}={value}")), "; "))
             .term("missing", joined(missing.iter().map(ToString::to_string), "; "))
             .term("digest", digest(of))
             .optional("job version", job_version.as_ref().map(Index::to_string))
-            .term("target version", target_version),
+            .term("target version", target_version)
+            .optional("policy", under.as_ref().map(|under| under.policy))
+            .quoted("held because", under.as_ref().and_then(|under| under.hold.as_ref()).map_or("", |hold| &hold.reason)),
         Ask::Window { permissions, length } => words.term("for", span(*length)).term("permissions", set(permissions)),
     }
 }

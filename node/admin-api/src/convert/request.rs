@@ -24,7 +24,8 @@ pub(crate) fn to_wire(request: &Request) -> pb::AccessRequest {
 
 fn ask(ask: &Ask) -> pb::access_request::Ask {
     match ask {
-        Ask::Exact { digest, statement, parameters, context, missing, job_version, target_version } => {
+        Ask::Exact { digest, statement, parameters, context, missing, job_version, target_version, under } => {
+            let hold = under.as_ref().and_then(|under| under.hold.as_ref());
             let mut seen = Seen::default();
             pb::access_request::Ask::Exact(pb::ExactOperation {
                 digest: digest.to_string(),
@@ -34,6 +35,9 @@ fn ask(ask: &Ask) -> pb::access_request::Ask {
                 missing: missing.iter().map(|access| seen.show(&access.to_string())).collect(),
                 job_version: job_version.map(|v| v.0).unwrap_or_default(),
                 target_version: target_version.0,
+                policy: text(under.as_ref().map(|under| &under.policy)),
+                held_because: hold.map(|hold| seen.show(&hold.reason)).unwrap_or_default(),
+                approvers: hold.map(|hold| hold.approvers.iter().map(ToString::to_string).collect()).unwrap_or_default(),
                 non_ascii: seen.non_ascii,
                 escaped: seen.escaped,
             })

@@ -1,5 +1,5 @@
-use domain::admission::{Attempt, Outcome, explain};
-use domain::id::{BootId, Name, SessionId};
+use domain::admission::{Admission, Attempt, Judgement, Outcome, explain};
+use domain::id::{BootId, Index, Name, SessionId};
 use domain::operation::{Access, Effect, Operation, Resource};
 use domain::permission::{Permission, Segment};
 use domain::verdict::Verdict;
@@ -35,7 +35,7 @@ impl pb::explain_server::Explain for Api {
         let attempt = Attempt { session, principal, on_behalf_of, target };
         let asked = !accesses.is_empty() || impossible.is_some();
         let operation = Operation { tag: "EXPLAIN".into(), accesses: accesses.into(), effect: Effect::Lasting };
-        let found = explain(&state, &attempt, &operation, call.now());
+        let found = explain(&state, &attempt, &operation, call.now(), call.control().rules());
         let (outcome, reasons) = match &found.admission.outcome {
             Outcome::Approved => ("approved", vec![]),
             Outcome::Modified { dropped } => {
@@ -43,7 +43,9 @@ impl pb::explain_server::Explain for Api {
             }
             Outcome::Revoked(refusal) => ("revoked", vec![in_words(refusal)]),
         };
-        let verdict = match found.verdict.as_ref().filter(|_| asked) {
+        let judgement = found.judgement.as_ref().filter(|_| asked);
+        let policy_says = policy_says(&found.admission, judgement);
+        let verdict = match judgement.map(|judgement| &judgement.verdict) {
             Some(_) if impossible.is_some() => "refuse",
             Some(Verdict::Allow { .. } | Verdict::AllowByApproval { .. }) => "allow",
             Some(Verdict::Hold { .. }) => "hold",
@@ -56,7 +58,13 @@ impl pb::explain_server::Explain for Api {
             grant: grant.map(|g| g.to_string()).unwrap_or_default(),
         });
         let cited = &found.admission.cited;
-        let named = [("principal", Some(cited.principal)), ("owner", cited.owner), ("target", Some(cited.target)), ("job", cited.job)];
+        let named = [
+            ("principal", Some(cited.principal)),
+            ("owner", cited.owner),
+            ("target", Some(cited.target)),
+            ("job", cited.job),
+            ("policy", cited.policy.map(|policy| Index(policy.0))),
+        ];
         let named = named.into_iter().filter_map(|(what, version)| Some((what.to_owned(), version?)));
         let grants = cited.grants.iter().map(|(grant, version)| (grant.to_string(), *version));
         let cited = named.chain(grants).filter(|(_, v)| v.0 != 0).map(|(what, v)| pb::CitedVersion { what, version: v.0 }).collect();
@@ -68,9 +76,27 @@ impl pb::explain_server::Explain for Api {
             index: found.admission.cited.state.0,
             cited,
             impossible: impossible.as_ref().map(in_words).unwrap_or_default(),
+            policy: found.admission.cited.policy.map(|policy| policy.to_string()).unwrap_or_default(),
+            policy_says,
         };
         call.answer(&state, answer)
     }
+}
+
+/// What the active policy takes away, a line each. Its refusal of an admission stands among the reasons.
+fn policy_says(admission: &Admission, judgement: Option<&Judgement>) -> Vec<String> {
+    let mut lines: Vec<String> = admission.notes.iter().map(|note| format!("at admission, for the record: {note}")).collect();
+    let Some(judgement) = judgement else { return lines };
+    if let Verdict::Refuse(refusal) = &judgement.verdict {
+        lines.push(in_words(refusal));
+    }
+    if let Some(hold) = judgement.under.as_ref().and_then(|under| under.hold.as_ref()) {
+        let by = hold.approvers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let by = if by.is_empty() { String::new() } else { format!(", by {by} only") };
+        lines.push(format!("held: {} ({} or more approvals{by})", hold.reason, hold.approvals));
+    }
+    lines.extend(judgement.notes.iter().map(|note| format!("for the record: {note}")));
+    lines
 }
 
 /// Accesses in the text form of permissions: each verb on exactly one resource, `*` standing for "any".

@@ -73,6 +73,7 @@ fn held(world: &World, statement: &str, parameters: &[&str]) -> RequestId {
         missing: vec![],
         job_version: state.jobs.get(&name("sync")).map(|job| job.version),
         target_version: state.targets.get(&name("orders")).map_or(Index(0), |target| target.version),
+        under: None,
     };
     let command = Command::OpenRequest { principal: name("bot"), on_behalf_of: None, target: name("orders"), ask, reason: "held".into() };
     match world.cluster().operate(command) {

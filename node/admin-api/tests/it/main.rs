@@ -4,5 +4,6 @@ mod access;
 mod audit;
 mod grants;
 mod nouns;
+mod policies;
 mod routes;
 mod world;

@@ -168,6 +168,7 @@ async fn an_approver_lists_reads_and_decides() {
         missing: vec![],
         job_version: state.jobs.get(&name("sync")).map(|job| job.version),
         target_version: state.targets.get(&name("orders")).map_or(Index(0), |target| target.version),
+        under: None,
     };
     let command = Command::OpenRequest { principal: name("bot"), on_behalf_of: None, target: name("orders"), ask, reason: "held".into() };
     let Reply::Request { request, .. } = world.running.cluster.operate(command) else { panic!("no request") };

@@ -6,10 +6,11 @@ use super::effective::Effective;
 use super::table::Table;
 use super::{Admission, Attempt, Outcome, admit};
 use crate::grant::{Grant, GrantStatus};
-use crate::id::{Digest, GrantId, Index, LockId, Name, RequestId, RevocationId, SessionId};
+use crate::id::{Digest, GrantId, Index, LockId, Name, PolicyId, RequestId, RevocationId, SessionId};
 use crate::job::Job;
 use crate::operation::{Access, Operation, Verb};
 use crate::permission::{PermissionSet, Segment};
+use crate::policy::{AskedUnder, Hold, OnOperation, Parties, Rules, Ruling};
 use crate::principal::Principal;
 use crate::refusal::Refusal;
 use crate::request::{Ask, Request};
@@ -37,6 +38,28 @@ struct Reviewed {
     job_version: Option<Index>,
     target_version: Index,
     rests_on: RestsOn,
+    policy: Option<UnderPolicy>,
+}
+
+/// The policy it was reviewed under, and what that leaves to do for each operation.
+#[derive(Debug, Clone)]
+struct UnderPolicy {
+    id: PolicyId,
+    judges_operations: bool,
+    /// Each operation of the session waits for people.
+    hold: Option<Hold>,
+}
+
+/// A verdict, with what the policy has to do with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement {
+    pub verdict: Verdict,
+    /// What a request would be bound to, where a policy is active.
+    pub under: Option<AskedUnder>,
+    /// What the policy wants on record.
+    pub notes: Vec<String>,
+    /// The same accesses are judged the same for as long as the permit is current and not over.
+    pub keeps: bool,
 }
 
 /// By name, all whose narrowing ends the session.
@@ -59,13 +82,15 @@ impl Permit {
         job: Option<&Job>,
         grants: &[&Grant],
         effective: Effective,
+        ruling: Option<(PolicyId, bool, Ruling)>,
     ) -> Permit {
         // Also a grant that has not begun changes what is permitted when its time comes.
         let may_count =
             |g: &&Grant| g.status == GrantStatus::Active && g.review_due.is_none_or(|due| now < due) && g.target.selects(target);
         let to_come = state.grants_of(&principal.name).filter(may_count);
         let changes = to_come.filter_map(|g| g.next_change(now));
-        let valid_until = changes.chain(job.and_then(|job| job.expires)).chain(effective.lock_ends).min();
+        let again = ruling.as_ref().and_then(|(.., ruling)| ruling.review_again()).map(|after| now.after(after));
+        let valid_until = changes.chain(job.and_then(|job| job.expires)).chain(effective.lock_ends).chain(again).min();
         let reviewed = Reviewed {
             admitted_at: state.applied,
             decision_version: decision_version(state, attempt),
@@ -73,7 +98,7 @@ impl Permit {
             writes: writes(&effective.table),
             sets: effective.sets,
             table: effective.table,
-            strict: grants.iter().any(|grant| grant.strict),
+            strict: grants.iter().any(|grant| grant.strict) || ruling.as_ref().is_some_and(|(.., ruling)| ruling.strict()),
             job_version: job.map(|job| job.version),
             target_version: target.version,
             rests_on: RestsOn {
@@ -82,6 +107,7 @@ impl Permit {
                 roles: effective.roles.into_iter().collect(),
                 grants: grants.iter().map(|grant| grant.id).collect(),
             },
+            policy: ruling.map(|(id, judges_operations, ruling)| UnderPolicy { id, judges_operations, hold: ruling.hold }),
         };
         Permit { attempt: attempt.clone(), reviewed: Arc::new(reviewed) }
     }
@@ -136,6 +162,11 @@ impl Permit {
         self.reviewed.target_version
     }
 
+    /// The policy it was reviewed under.
+    pub fn policy(&self) -> Option<PolicyId> {
+        self.reviewed.policy.as_ref().map(|policy| policy.id)
+    }
+
     /// When time alone changes what is permitted: something expires, begins, or its review is overdue.
     pub fn valid_until(&self) -> Option<LogTime> {
         self.reviewed.valid_until
@@ -173,38 +204,90 @@ impl Permit {
     ///
     /// A permit that is out of date does not decide: admission is asked again first, and what it says holds. Callers
     /// renew it themselves before (see [`Permit::renew`]), so that this costs nothing. `Allow` may be kept as long as
-    /// the permit is current and not over; the other verdicts may not.
-    pub fn judge(&self, state: &State, operation: &Operation, digest: &Digest, now: LogTime) -> Verdict {
+    /// the permit is current and not over if the judgement says so; the other verdicts may not.
+    pub fn judge(&self, state: &State, operation: &Operation, digest: &Digest, now: LogTime, rules: &dyn Rules) -> Judgement {
+        let ends = |refusal| Judgement { verdict: Verdict::EndSession(refusal), under: None, notes: Vec::new(), keeps: false };
         if !self.is_current(state) || self.is_over(now) {
-            return match self.renew(state, now) {
-                Err(refusal) => Verdict::EndSession(refusal),
-                Ok(Admission { permit: Some(permit), .. }) => permit.judge_now(state, operation, digest, now),
-                Ok(Admission { permit: None, .. }) => Verdict::EndSession(Refusal::NoGrant),
+            return match self.renew(state, now, rules) {
+                Err(refusal) => ends(refusal),
+                Ok(Admission { permit: Some(permit), .. }) => permit.judge_now(state, operation, digest, now, rules),
+                Ok(Admission { permit: None, .. }) => ends(Refusal::NoGrant),
             };
         }
-        self.judge_now(state, operation, digest, now)
+        self.judge_now(state, operation, digest, now, rules)
     }
 
-    fn judge_now(&self, state: &State, operation: &Operation, digest: &Digest, now: LogTime) -> Verdict {
-        match self.judge_by_grants(operation) {
-            Verdict::Hold { missing } => match self.approval_for(state, digest, now) {
-                Some(request) => Verdict::AllowByApproval { request },
-                None => Verdict::Hold { missing },
-            },
-            verdict @ (Verdict::Allow { .. } | Verdict::AllowByApproval { .. } | Verdict::Refuse(_) | Verdict::EndSession(_)) => verdict,
+    fn judge_now(&self, state: &State, operation: &Operation, digest: &Digest, now: LogTime, rules: &dyn Rules) -> Judgement {
+        let (grants, mut missing) = self.covered_by(operation);
+        let ruling = self.ruling(state, operation, digest, &grants, &missing, now, rules);
+        let keeps = !self.reviewed.policy.as_ref().is_some_and(|policy| policy.judges_operations);
+        let notes = ruling.notes();
+        if let (Some(reason), Some(policy)) = (ruling.refuse, self.policy()) {
+            let verdict = Verdict::Refuse(Refusal::Policy { policy, reason });
+            return Judgement { verdict, under: None, notes, keeps: false };
         }
+        let under = self.policy().map(|policy| AskedUnder { policy, hold: ruling.hold.clone() });
+        if missing.is_empty() && ruling.hold.is_none() {
+            return Judgement { verdict: Verdict::Allow { grants }, under, notes, keeps };
+        }
+        if missing.is_empty() {
+            // The policy holds what is granted: the approver sees all it does.
+            missing = operation.accesses.to_vec();
+        }
+        let verdict = match self.approval_for(state, digest, ruling.hold.as_ref(), now) {
+            Some(request) => Verdict::AllowByApproval { request },
+            None => Verdict::Hold { missing },
+        };
+        Judgement { verdict, under, notes, keeps: false }
     }
 
-    /// What the grants alone say.
-    pub(super) fn judge_by_grants(&self, operation: &Operation) -> Verdict {
+    /// The grants that cover an operation, and what they leave uncovered.
+    fn covered_by(&self, operation: &Operation) -> (Vec<GrantId>, Vec<Access>) {
         let mut grants = Vec::new();
-        let missing: Vec<Access> =
-            operation.accesses.iter().filter(|access| !self.reviewed.table.cover(access, &mut grants)).cloned().collect();
-        if missing.is_empty() { Verdict::Allow { grants } } else { Verdict::Hold { missing } }
+        let missing = operation.accesses.iter().filter(|access| !self.reviewed.table.cover(access, &mut grants)).cloned().collect();
+        (grants, missing)
+    }
+
+    /// What the policy says to one operation. What needs nothing but a permit (`BEGIN`, `ROLLBACK`) is not asked about:
+    /// a transaction must be able to end.
+    #[expect(clippy::too_many_arguments, reason = "everything the question shows, each once")]
+    fn ruling(
+        &self,
+        state: &State,
+        operation: &Operation,
+        digest: &Digest,
+        grants: &[GrantId],
+        missing: &[Access],
+        now: LogTime,
+        rules: &dyn Rules,
+    ) -> Ruling {
+        let Some(under) = &self.reviewed.policy else { return Ruling::default() };
+        if operation.accesses.is_empty() {
+            return Ruling::default();
+        }
+        let Attempt { principal, on_behalf_of, target, .. } = &self.attempt;
+        let mut ruling = Ruling::default();
+        if under.judges_operations {
+            let found = (state.policies.get(&under.id), state.principals.get(principal), state.targets.get(target));
+            let (Some(policy), Some(principal), Some(target)) = found else { return Ruling::refused("it is not there any more") };
+            let job = self.reviewed.rests_on.job.as_ref().and_then(|job| state.jobs.get(job));
+            let parties = Parties { state, principal, on_behalf_of: on_behalf_of.as_ref(), target, job };
+            let grants: Vec<&Grant> = grants.iter().filter_map(|id| state.grants.get(id)).collect();
+            ruling = rules.on_operation(policy, &OnOperation { parties, grants: &grants, operation, digest, missing, now });
+        }
+        // A session that is held as a whole may still be set up.
+        let only_settings = operation.accesses.iter().all(|access| access.verb == Verb::Session);
+        if let Some(hold) = under.hold.clone().filter(|_| !only_settings) {
+            ruling.hold = Some(match ruling.hold {
+                Some(own) => own.and(hold),
+                None => hold,
+            });
+        }
+        ruling
     }
 
     /// An approval that would count if it were spent now. Spending looks at all of it again.
-    fn approval_for(&self, state: &State, digest: &Digest, now: LogTime) -> Option<RequestId> {
+    fn approval_for(&self, state: &State, digest: &Digest, hold: Option<&Hold>, now: LogTime) -> Option<RequestId> {
         let request = state.request_by_digest(digest)?;
         let parties = (&request.principal, request.on_behalf_of.as_ref(), &request.target)
             == (&self.attempt.principal, self.attempt.on_behalf_of.as_ref(), &self.attempt.target);
@@ -212,14 +295,16 @@ impl Permit {
             && request.is_spendable()
             && now < request.expires
             && self.same_versions(request)
+            && hold.is_none_or(|hold| request.satisfies(hold))
             && state.counting_approvals(request) >= request.needed as usize;
         counts.then_some(request.id)
     }
 
     fn same_versions(&self, request: &Request) -> bool {
         match &request.ask {
-            Ask::Exact { job_version, target_version, .. } => {
-                (*job_version, *target_version) == (self.reviewed.job_version, self.reviewed.target_version)
+            Ask::Exact { job_version, target_version, under, .. } => {
+                (*job_version, *target_version, under.as_ref().map(|under| under.policy))
+                    == (self.reviewed.job_version, self.reviewed.target_version, self.policy())
             }
             Ask::Window { .. } => false,
         }
@@ -230,8 +315,8 @@ impl Permit {
     /// # Errors
     /// When the session must end: it is not admitted any more, or something it rests on was taken away since, be it
     /// given back already (a lock that is gone again, a grant that was issued anew).
-    pub fn renew(&self, state: &State, now: LogTime) -> Result<Admission, Refusal> {
-        self.renew_by(state, now, admit)
+    pub fn renew(&self, state: &State, now: LogTime, rules: &dyn Rules) -> Result<Admission, Refusal> {
+        self.renew_by(state, now, |state, attempt, now| admit(state, attempt, now, rules))
     }
 
     /// As [`Permit::renew`], by an `admit` that may know the answer already ([`super::Recent`]).
@@ -255,11 +340,11 @@ impl Permit {
     }
 
     /// Why the session may not go on under `state`, in words; `None` if it may.
-    pub fn ended_by(&self, state: &State, now: LogTime) -> Option<String> {
+    pub fn ended_by(&self, state: &State, now: LogTime, rules: &dyn Rules) -> Option<String> {
         if self.is_current(state) && !self.is_over(now) {
             return None;
         }
-        self.renew(state, now).err().map(|refusal| refusal.to_string())
+        self.renew(state, now, rules).err().map(|refusal| refusal.to_string())
     }
 
     /// What was taken away after this permit was made.

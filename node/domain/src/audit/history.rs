@@ -97,6 +97,11 @@ impl VoterHistory {
             | Command::WithdrawRequest { .. }
             | Command::SpendApproval { .. }
             | Command::ReturnApproval { .. }
+            | Command::PublishPolicy { .. }
+            | Command::ActivatePolicy { .. }
+            | Command::RollbackPolicy
+            | Command::DeactivatePolicy
+            | Command::SetPolicyRule { .. }
             | Command::CreateLock { .. }
             | Command::DeleteLock { .. }
             | Command::OpenReview { .. }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 
 use crate::admission::{Cited, Outcome};
-use crate::id::{BootId, Digest, GrantId, Index, Name, NodeId, RequestId, RevocationId, SessionId};
+use crate::id::{BootId, Digest, GrantId, Index, Name, NodeId, PolicyId, RequestId, RevocationId, SessionId};
 use crate::member::Cancelled;
 use crate::operation::{Access, Effect};
 use crate::refusal::Refusal;
@@ -37,6 +37,8 @@ pub const ACCESSES_SIZE_MAX: usize = 4 * 1024;
 pub const GRANTS_CITED_MAX: usize = 64;
 /// Sessions listed by one enforcement; how many there were in all is said.
 pub const SESSIONS_LISTED_MAX: usize = 256;
+/// Notes of a policy that one record carries, each cut to [`SHORT_TEXT_MAX`].
+pub const NOTES_LISTED_MAX: usize = 8;
 /// What an admission dropped, items listed.
 pub const DROPPED_LISTED_MAX: usize = 32;
 /// Bytes of a reason or of another text that people wrote.
@@ -81,6 +83,8 @@ pub struct Admission<'a> {
     pub cited: &'a Cited,
     pub client_address: &'a str,
     pub application_name: &'a str,
+    /// What the policy wants on record.
+    pub notes: &'a [String],
 }
 
 /// An operation, before its effect.
@@ -106,6 +110,9 @@ pub struct Intent<'a> {
     pub salt: &'a [u8; 16],
     /// [`salted_hash`] of the bound parameters.
     pub parameters: Option<&'a Digest>,
+    /// The policy it was judged by, and what that wants on record.
+    pub policy: Option<PolicyId>,
+    pub notes: &'a [String],
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -299,6 +306,13 @@ fn encode_admission(out: &mut Writer<'_>, admission: &Admission<'_>) {
     out.message(9, |out| encode_cited(out, admission.cited));
     out.short(10, admission.client_address);
     out.short(11, admission.application_name);
+    encode_notes(out, 12, admission.notes);
+}
+
+fn encode_notes(out: &mut Writer<'_>, tag: u32, notes: &[String]) {
+    for note in notes.iter().take(NOTES_LISTED_MAX) {
+        out.text(tag, write::cut(note, SHORT_TEXT_MAX));
+    }
 }
 
 fn encode_cited(out: &mut Writer<'_>, cited: &Cited) {
@@ -314,6 +328,7 @@ fn encode_cited(out: &mut Writer<'_>, cited: &Cited) {
         });
     }
     out.number(7, cited.grants.len().saturating_sub(GRANTS_CITED_MAX) as u64);
+    out.optional(8, cited.policy.map(|p| p.0));
 }
 
 fn encode_refusal(out: &mut Writer<'_>, refusal: &Refusal) {
@@ -353,16 +368,25 @@ fn encode_intent(out: &mut Writer<'_>, intent: &Intent<'_>) {
     encode_statement(out, intent);
 }
 
-/// The statement comes last: it gets what room is left. Too long, its hash, its length and its beginning stand for it.
+/// The statement gets what room is left; only the policy stands behind it. Too long, its hash, its length and its beginning stand for it.
 fn encode_statement(out: &mut Writer<'_>, intent: &Intent<'_>) {
     /// Tag and length of the statement, and the longest length of the message around it.
     const AROUND: usize = 8;
-    if out.written() + intent.statement.len() + AROUND <= RECORD_SIZE_MAX {
+    /// Tag and length of a note, tag and number of the policy.
+    const AROUND_NOTE: usize = 4;
+    const POLICY: usize = 12;
+    let notes: usize = intent.notes.iter().take(NOTES_LISTED_MAX).map(|note| note.len().min(SHORT_TEXT_MAX) + AROUND_NOTE).sum();
+    let behind = if intent.policy.is_some() { POLICY + notes } else { 0 };
+    if out.written() + intent.statement.len() + AROUND + behind <= RECORD_SIZE_MAX {
         out.bytes(18, intent.statement);
     } else {
         out.bytes(19, &salted_hash(intent.salt, intent.statement).0);
         out.number(20, intent.statement.len() as u64);
         out.bytes(21, &intent.statement[..intent.statement.len().min(STATEMENT_START_MAX)]);
+    }
+    if let Some(policy) = intent.policy {
+        out.number(22, policy.0);
+        encode_notes(out, 23, intent.notes);
     }
 }
 

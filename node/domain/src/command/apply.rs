@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use super::step::Step;
 use super::{Actor, Command, Proposal, Rejection, Reply, authority, feature, sweep};
 use super::{
-    close_review, confirm_grant, create_lock, decide_items, decide_request, delete_credential, delete_job, delete_lock, delete_principal,
-    delete_role, delete_target, file_receipt, found_cluster, hand_items, issue_grant, issue_token, make_join_token, open_request,
-    open_review, put_credential, put_job, put_principal, put_role, put_target, raise_feature_level, register_node, return_approval,
-    revoke_grant, revoke_token, rotate_checkpoint_key, set_node_role, set_serving, spend_approval, withdraw_request,
+    activate_policy, close_review, confirm_grant, create_lock, decide_items, decide_request, delete_credential, delete_job, delete_lock,
+    delete_principal, delete_role, delete_target, file_receipt, found_cluster, hand_items, issue_grant, issue_token, make_join_token,
+    open_request, open_review, publish_policy, put_credential, put_job, put_principal, put_role, put_target, raise_feature_level,
+    register_node, return_approval, revoke_grant, revoke_token, rotate_checkpoint_key, set_node_role, set_serving, spend_approval,
+    withdraw_request,
 };
 use crate::credential::Credential;
 use crate::id::Index;
@@ -181,5 +182,13 @@ fn perform(step: &mut Step<'_>, command: &Command) -> Result<Reply, Rejection> {
         Command::CloseReview { review, digest, statement, ends_series } => {
             close_review::apply(step, review, digest, statement, ends_series)
         }
+
+        Command::PublishPolicy { bundle, digest, revision, two_people } => {
+            publish_policy::apply(step, bundle, digest, revision, two_people)
+        }
+        Command::ActivatePolicy { policy } => activate_policy::activate(step, policy),
+        Command::RollbackPolicy => activate_policy::rollback(step),
+        Command::DeactivatePolicy => activate_policy::deactivate(step),
+        Command::SetPolicyRule { two_people } => activate_policy::set_rule(step, two_people),
     }
 }

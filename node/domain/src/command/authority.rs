@@ -33,6 +33,11 @@ fn operator(command: &Command) -> Result<(), Rejection> {
         Command::DecideRequest { .. } => forbidden("only a person decides on requests"),
         Command::DecideItems { .. } | Command::CloseReview { .. } => forbidden("only a person reviews access"),
         Command::SpendApproval { .. } | Command::ReturnApproval { .. } => forbidden("only a node uses approvals"),
+        Command::PublishPolicy { .. }
+        | Command::ActivatePolicy { .. }
+        | Command::RollbackPolicy
+        | Command::DeactivatePolicy
+        | Command::SetPolicyRule { .. } => forbidden("only a principal makes policy"),
         Command::FoundCluster { .. }
         | Command::RegisterNode { .. }
         | Command::SetNodeRole { .. }
@@ -104,7 +109,12 @@ fn node(command: &Command) -> Result<(), Rejection> {
         | Command::OpenReview { .. }
         | Command::DecideItems { .. }
         | Command::HandItems { .. }
-        | Command::CloseReview { .. } => forbidden("a node does not administer"),
+        | Command::CloseReview { .. }
+        | Command::PublishPolicy { .. }
+        | Command::ActivatePolicy { .. }
+        | Command::RollbackPolicy
+        | Command::DeactivatePolicy
+        | Command::SetPolicyRule { .. } => forbidden("a node does not administer"),
     }
 }
 
@@ -182,6 +192,10 @@ fn principal(state: &State, actor: &Name, command: &Command) -> Result<(), Rejec
         Command::CloseReview { review, .. } => {
             need(Verb::Operate, "review", state.reviews.get(review).map_or("*", |review| review.name.as_str()))
         }
+        Command::PublishPolicy { .. } | Command::ActivatePolicy { .. } | Command::RollbackPolicy | Command::DeactivatePolicy => {
+            need(Verb::Write, "policy", "*")
+        }
+        Command::SetPolicyRule { .. } => need(Verb::Operate, "policy", "*"),
     }
 }
 

@@ -24,7 +24,8 @@ pub(super) fn apply(step: &mut Step<'_>, id: RequestId, approve: bool, reason: S
         return Ok(step.done());
     }
     if is_stale(step, &request) {
-        let why = "out of date: the job description or the target has changed since; it can be decided when the client asks again";
+        let why =
+            "out of date: the job description, the target or the policy has changed since; it can be decided when the client asks again";
         return Err(reopen(step, request, why));
     }
     request.approvals.insert(by.clone(), decision);
@@ -57,6 +58,9 @@ fn decider(step: &Step<'_>, request: &Request) -> Result<Name, Rejection> {
             message: format!("{who} needs assize:decide on request/{}, or to own the target", request.target),
         });
     }
+    if !request.ask.admits(who) {
+        return Err(Rejection::Forbidden { message: format!("the policy that holds {} names others to decide", request.id) });
+    }
     Ok(who.clone())
 }
 
@@ -72,8 +76,8 @@ pub(super) fn reopen(step: &mut Step<'_>, mut request: Request, why: &str) -> Re
 /// Exact requests are bound to versions; a window is not.
 pub(super) fn is_stale(step: &Step<'_>, request: &Request) -> bool {
     match &request.ask {
-        Ask::Exact { job_version, target_version, .. } => match step.state.targets.get(&request.target) {
-            Some(target) => !is_current(step.state, &request.principal, target, *job_version, *target_version),
+        Ask::Exact { job_version, target_version, under, .. } => match step.state.targets.get(&request.target) {
+            Some(target) => !is_current(step.state, &request.principal, target, *job_version, *target_version, under.as_ref()),
             None => true,
         },
         Ask::Window { .. } => false,

@@ -42,6 +42,11 @@ fn needed(command: &Command) -> u32 {
         | Command::CreateLock { .. }
         | Command::DeleteLock { .. } => 1,
         Command::OpenReview { .. } | Command::DecideItems { .. } | Command::HandItems { .. } | Command::CloseReview { .. } => 2,
+        Command::PublishPolicy { .. }
+        | Command::ActivatePolicy { .. }
+        | Command::RollbackPolicy
+        | Command::DeactivatePolicy
+        | Command::SetPolicyRule { .. } => 2,
     }
 }
 

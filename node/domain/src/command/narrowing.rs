@@ -31,6 +31,9 @@ impl Command {
                 Choice::Modify { .. } | Choice::Revoke => true,
                 Choice::Approve | Choice::Abstain => false,
             }),
+            // A bundle narrows when it is active; doing without one, or demanding a second person, takes no access away.
+            Command::PublishPolicy { .. } | Command::DeactivatePolicy | Command::SetPolicyRule { .. } => false,
+            Command::ActivatePolicy { .. } | Command::RollbackPolicy => true,
             Command::SetServing { serving, .. } => !serving,
             // What must not exist yet can only add.
             Command::PutPrincipal { expect, .. }

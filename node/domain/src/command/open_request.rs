@@ -6,7 +6,11 @@ use super::check::{invalid, long, not_found, permissions};
 use super::step::Step;
 use super::{Actor, Rejection, Reply};
 use crate::id::{Index, Name, RequestId};
-use crate::limits::{MISSING_ACCESSES_MAX, PENDING_PER_PRINCIPAL_MAX, PENDING_PER_TARGET_MAX, REQUEST_DETAIL_MAX, WINDOW_LENGTH_MAX};
+use crate::limits::{
+    APPROVALS_NEEDED_MAX, MISSING_ACCESSES_MAX, PENDING_PER_PRINCIPAL_MAX, PENDING_PER_TARGET_MAX, POLICY_APPROVERS_MAX,
+    REQUEST_DETAIL_MAX, WINDOW_LENGTH_MAX,
+};
+use crate::policy::AskedUnder;
 use crate::request::{Ask, Request, RequestStatus, STATEMENT_SHOWN_MAX};
 use crate::state::State;
 use crate::target::Target;
@@ -35,13 +39,14 @@ pub(super) fn apply(
         return Ok(Reply::Request { request, joined: true });
     }
     let conflicted = conflicted(step, &principal, on_behalf_of.as_ref());
+    let needed = at.approvals_needed.max(ask.approvals());
     if let Some(stale) = same_under_older_versions(step.state, &principal, on_behalf_of.as_ref(), &at, &ask) {
         let request = stale.id;
         let conflicted = stale.conflicted.union(&conflicted).cloned().collect();
         step.put_request(Request {
             ask,
             conflicted,
-            needed: at.approvals_needed,
+            needed,
             approvals: Default::default(),
             status: RequestStatus::Pending,
             expires: step.now.after(at.request_expiry),
@@ -62,7 +67,7 @@ pub(super) fn apply(
         ask,
         reason,
         conflicted,
-        needed: at.approvals_needed,
+        needed,
         approvals: Default::default(),
         status: RequestStatus::Pending,
         opened: step.now,
@@ -100,16 +105,17 @@ fn identical(state: &State, principal: &Name, on_behalf_of: Option<&Name>, targe
     }
 }
 
-/// The same operation, asked for before the job description or the target changed: it goes on under one id, but what
+/// The same operation, asked for before the job description, the target or the policy changed: it goes on under one id, but what
 /// was decided is void. Nothing else may be taken for the same, so every part the approver sees is compared.
 fn same_under_older_versions(state: &State, principal: &Name, on_behalf_of: Option<&Name>, target: &Target, ask: &Ask) -> Option<Request> {
     let Ask::Exact { statement, parameters, context, .. } = ask else { return None };
     let stale = state.open_requests_of(principal).find(|r| match &r.ask {
-        Ask::Exact { statement: s, parameters: p, context: c, job_version, target_version, .. } => {
+        Ask::Exact { statement: s, parameters: p, context: c, job_version, target_version, under, .. } => {
             r.target == target.name
                 && r.on_behalf_of.as_ref() == on_behalf_of
                 && (s, p, c) == (statement, parameters, context)
-                && (r.status == RequestStatus::Reopened || !is_current(state, principal, target, *job_version, *target_version))
+                && (r.status == RequestStatus::Reopened
+                    || !is_current(state, principal, target, *job_version, *target_version, under.as_ref()))
         }
         Ask::Window { .. } => false,
     });
@@ -117,13 +123,22 @@ fn same_under_older_versions(state: &State, principal: &Name, on_behalf_of: Opti
 }
 
 /// Are these still the versions an operation of `principal` at `target` is judged under?
-pub(super) fn is_current(state: &State, principal: &Name, target: &Target, job_version: Option<Index>, target_version: Index) -> bool {
-    target.version == target_version && state.job_of(principal).map(|job| job.version) == job_version
+pub(super) fn is_current(
+    state: &State,
+    principal: &Name,
+    target: &Target,
+    job_version: Option<Index>,
+    target_version: Index,
+    under: Option<&AskedUnder>,
+) -> bool {
+    target.version == target_version
+        && state.job_of(principal).map(|job| job.version) == job_version
+        && state.active_policy().map(|policy| policy.id) == under.map(|under| under.policy)
 }
 
 fn check(step: &Step<'_>, principal: &Name, on_behalf_of: Option<&Name>, target: &Target, ask: &Ask) -> Result<(), Rejection> {
     match ask {
-        Ask::Exact { digest, statement, parameters, context, missing, job_version, target_version } => {
+        Ask::Exact { digest, statement, parameters, context, missing, job_version, target_version, under } => {
             if statement.len() > STATEMENT_SHOWN_MAX {
                 return Err(invalid(
                     "statement",
@@ -142,7 +157,16 @@ fn check(step: &Step<'_>, principal: &Name, on_behalf_of: Option<&Name>, target:
             if step.state.request_by_digest(digest).is_some_and(|r| (&r.principal, r.on_behalf_of.as_ref(), &r.target) != parties) {
                 return Err(invalid("digest", "belongs to somebody else's request"));
             }
-            if !is_current(step.state, principal, target, *job_version, *target_version) {
+            if let Some(AskedUnder { hold: Some(hold), .. }) = under {
+                long("under.hold.reason", &hold.reason)?;
+                if hold.approvers.len() > POLICY_APPROVERS_MAX || hold.approvals > APPROVALS_NEEDED_MAX {
+                    return Err(invalid(
+                        "under.hold",
+                        format!("names more than {POLICY_APPROVERS_MAX} approvers, or demands more than {APPROVALS_NEEDED_MAX} approvals"),
+                    ));
+                }
+            }
+            if !is_current(step.state, principal, target, *job_version, *target_version, under.as_ref()) {
                 return Err(Rejection::Conflict {
                     what: format!("what the request was judged under, at {}", target.name),
                     expected: *target_version,

@@ -37,7 +37,7 @@ pub(super) fn apply(step: &mut Step<'_>, id: RequestId, used_for: Digest, by: Op
     }
     request.version = step.index;
     if is_stale(step, &request) {
-        return Err(reopen(step, request, "open again: the job description or the target has changed since it was approved"));
+        return Err(reopen(step, request, "open again: the job description, the target or the policy has changed since it was approved"));
     }
     if step.state.counting_approvals(&request) < request.needed as usize {
         request.status = RequestStatus::Pending;

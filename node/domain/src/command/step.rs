@@ -6,11 +6,12 @@ use std::sync::Arc;
 use super::{Actor, Rejection, Reply};
 use crate::credential::Credential;
 use crate::grant::Grant;
-use crate::id::{Digest, GrantId, Index, LockId, Name, NodeId, ProposalId, RequestId, ReviewId};
+use crate::id::{Digest, GrantId, Index, LockId, Name, NodeId, PolicyId, ProposalId, RequestId, ReviewId};
 use crate::job::Job;
 use crate::limits::{PROPOSAL_KEPT, PROPOSALS_KEPT_MAX, REVIEW_CHUNK};
 use crate::lock::{Lock, LockOn};
 use crate::member::{JoinToken, Member};
+use crate::policy::{Policy, PolicyFacts};
 use crate::principal::Principal;
 use crate::request::Request;
 use crate::review::{Chunk, History, Item, Review};
@@ -240,6 +241,22 @@ impl<'a> Step<'a> {
     pub(super) fn remove_member(&mut self, id: NodeId) {
         self.state.members.remove(&id);
         self.touched.insert(RowKey::Member(id));
+    }
+
+    /// A bundle at hand is read by nothing until it is activated.
+    pub(super) fn put_policy(&mut self, policy: Policy) {
+        self.touched.insert(RowKey::Policy(policy.id));
+        self.state.policies.insert(policy.id, policy);
+    }
+
+    pub(super) fn remove_policy(&mut self, id: PolicyId) {
+        self.state.policies.remove(&id);
+        self.touched.insert(RowKey::Policy(id));
+    }
+
+    pub(super) fn put_policy_facts(&mut self, facts: PolicyFacts) {
+        self.state.cluster.policy = Some(facts);
+        self.touched.insert(RowKey::Cluster);
     }
 
     pub(super) fn put_join_token(&mut self, token: JoinToken) {

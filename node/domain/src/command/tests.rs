@@ -1,6 +1,7 @@
 mod cluster;
 mod grants;
 mod nouns;
+mod policy;
 mod requests;
 mod reviews;
 mod time;

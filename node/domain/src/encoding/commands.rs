@@ -24,7 +24,7 @@ stored_struct!(StoredProposal = Proposal {
     command: command::Stored [message, required, tag = 4],
 });
 
-// Tags: 1–19 cluster, 20–49 nouns, 50–79 access, 80–99 reviews.
+// Tags: 1–19 cluster, 20–49 nouns, 50–79 access, 80–99 reviews, 100–109 policy.
 stored_enum!(command = Command {
     1 FoundCluster {
         id: String [string, tag = 1],
@@ -210,6 +210,17 @@ stored_enum!(command = Command {
         statement: String [string, tag = 3],
         ends_series: bool [bool, tag = 4],
     },
+
+    100 PublishPolicy {
+        bundle: Vec<u8> [bytes = "vec", tag = 1],
+        digest: Vec<u8> [bytes = "vec", tag = 2],
+        revision: String [string, tag = 3],
+        two_people: bool [bool, tag = 4],
+    },
+    101 ActivatePolicy { policy: u64 [uint64, tag = 1] },
+    102 RollbackPolicy {},
+    103 DeactivatePolicy {},
+    104 SetPolicyRule { two_people: bool [bool, tag = 1] },
 });
 
 stored_enum!(reply = Reply {

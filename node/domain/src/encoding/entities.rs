@@ -15,6 +15,7 @@ use crate::id::{Index, Name, TokenId};
 use crate::job::Job;
 use crate::lock::Lock;
 use crate::member::{JoinToken, Member, Receipt};
+use crate::policy::{Policy, PolicyFacts};
 use crate::principal::{Principal, Token};
 use crate::request::{Decision, Request};
 use crate::review::{Chunk, Handed, History, Item, ItemDecision, Review, Subject, Terms};
@@ -41,6 +42,25 @@ stored_struct!(StoredFacts = ClusterFacts {
     feature_level: u32 [uint32, tag = 3],
     narrowed: u64 [uint64, tag = 4],
     recovery_key: Vec<u8> [bytes = "vec", tag = 5],
+    policy: Option<StoredPolicyFacts> [message, optional, tag = 20],
+});
+
+stored_struct!(StoredPolicyFacts = PolicyFacts {
+    active: Option<u64> [uint64, optional, tag = 1],
+    before: Vec<u64> [uint64, repeated, tag = 2],
+    two_people: bool [bool, tag = 3],
+    changed: u64 [uint64, tag = 4],
+});
+
+stored_struct!(StoredPolicy = Policy {
+    id: u64 [uint64, tag = 1],
+    bundle: Vec<u8> [bytes = "vec", tag = 2],
+    digest: Vec<u8> [bytes = "vec", tag = 3],
+    revision: String [string, tag = 4],
+    two_people: bool [bool, tag = 5],
+    published_by: String [string, tag = 6],
+    published: u64 [uint64, tag = 7],
+    version: u64 [uint64, tag = 8],
 });
 
 /// A checkpoint key, and the index from which it counts.

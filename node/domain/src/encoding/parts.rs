@@ -13,6 +13,7 @@ use crate::lock::LockOn;
 use crate::member::{Cancelled, MemberRole, NodeReceipt, Serving, SessionReceipt};
 use crate::operation::{Access, Protocol, Resource, Verb};
 use crate::permission::{Pattern, Permission, PermissionSet, Segment};
+use crate::policy::{AskedUnder, Hold};
 use crate::principal::{PrincipalKind, ScramVerifier, TokenUse};
 use crate::request::{Ask, Decision, RequestStatus};
 use crate::review::{Access as Reviewed, Choice, Overdue, ReviewStatus, Reviewers, Risk, Scope};
@@ -218,6 +219,17 @@ impl Wire for (String, String) {
     }
 }
 
+stored_struct!(StoredHold = Hold {
+    reason: String [string, tag = 1],
+    approvers: Vec<String> [string, repeated, tag = 2],
+    approvals: u32 [uint32, tag = 3],
+});
+
+stored_struct!(StoredAskedUnder = AskedUnder {
+    policy: u64 [uint64, tag = 1],
+    hold: Option<StoredHold> [message, optional, tag = 2],
+});
+
 stored_enum!(ask = Ask {
     1 Exact {
         digest: Vec<u8> [bytes = "vec", tag = 1],
@@ -227,6 +239,7 @@ stored_enum!(ask = Ask {
         missing: Vec<StoredAccess> [message, repeated, tag = 5],
         job_version: Option<u64> [uint64, optional, tag = 6],
         target_version: u64 [uint64, tag = 7],
+        under: Option<StoredAskedUnder> [message, optional, tag = 8],
     },
     2 Window {
         permissions: Vec<StoredPermission> [message, repeated, tag = 1],

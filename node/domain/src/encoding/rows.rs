@@ -29,6 +29,8 @@ const PROPOSAL: u8 = 14;
 const REVIEW: u8 = 15;
 const REVIEW_ITEMS: u8 = 16;
 const REVIEW_HISTORY: u8 = 17;
+// 18 and 19 are kept for reviews.
+const POLICY: u8 = 20;
 
 impl RowKey {
     /// The key on disk.
@@ -51,6 +53,7 @@ impl RowKey {
             RowKey::Review(id) => key(REVIEW, &id.0.to_be_bytes()),
             RowKey::ReviewItems(id, chunk) => key(REVIEW_ITEMS, &part_of_review(*id, *chunk)),
             RowKey::ReviewHistory(id, item) => key(REVIEW_HISTORY, &part_of_review(*id, *item)),
+            RowKey::Policy(id) => key(POLICY, &id.0.to_be_bytes()),
         }
     }
 }
@@ -89,6 +92,7 @@ pub fn encode_row(state: &State, row: &RowKey) -> (Vec<u8>, Option<Vec<u8>>) {
         RowKey::Review(id) => value(state.reviews.get(id)),
         RowKey::ReviewItems(id, chunk) => value(state.review_items.get(&(*id, *chunk)).map(AsRef::as_ref)),
         RowKey::ReviewHistory(id, item) => value(state.review_history.get(&(*id, *item))),
+        RowKey::Policy(id) => value(state.policies.get(id)),
     };
     (row.to_bytes(), value)
 }
@@ -223,6 +227,12 @@ impl State {
                 // Like a proposal's, its id stands in the key alone.
                 let (review, item) = review_part(id)?;
                 self.review_history.insert((review, item), entity(value)?);
+                Ok(())
+            }
+            POLICY => {
+                let policy: crate::policy::Policy = entity(value)?;
+                same(&RowKey::Policy(policy.id), key)?;
+                self.policies.insert(policy.id, policy);
                 Ok(())
             }
             kind => Err(DecodeError::Unknown { what: "row kind", code: kind.into() }),

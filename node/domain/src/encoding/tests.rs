@@ -75,6 +75,24 @@ fn every_row_reads_back_and_keeps_its_bytes() {
     assert_eq!(loaded.join_tokens, state.join_tokens);
     assert_eq!(loaded.receipts, state.receipts);
     assert_eq!(loaded.proposals, state.proposals);
+    assert_eq!(loaded.policies, state.policies);
+}
+
+#[test]
+fn which_policy_is_active_is_kept_in_the_facts_of_the_cluster() {
+    let mut state = sample_state();
+    let without = crate::encoding::encode_row(&state, &RowKey::Cluster);
+    state.cluster.policy = Some(crate::policy::PolicyFacts {
+        active: Some(crate::id::PolicyId(1060)),
+        before: vec![crate::id::PolicyId(1050), crate::id::PolicyId(1055)],
+        two_people: true,
+        changed: Index(1061),
+    });
+    let rows: Vec<(Vec<u8>, Vec<u8>)> = state.rows().collect();
+    let loaded = State::load(rows.iter().map(|(key, value)| (key, value))).expect("own rows");
+    assert_eq!(loaded.cluster, state.cluster);
+    assert_ne!(crate::encoding::encode_row(&state, &RowKey::Cluster), without);
+    assert_eq!(without, crate::encoding::encode_row(&sample_state(), &RowKey::Cluster), "older rows keep their bytes");
 }
 
 #[test]

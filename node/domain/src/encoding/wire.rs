@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::DecodeError;
-use crate::id::{BootId, Digest, GrantId, Index, LockId, Name, NodeId, ProposalId, RequestId, ReviewId, RevocationId, TokenId};
+use crate::id::{BootId, Digest, GrantId, Index, LockId, Name, NodeId, PolicyId, ProposalId, RequestId, ReviewId, RevocationId, TokenId};
 use crate::operation::Verb;
 use crate::time::LogTime;
 
@@ -58,7 +58,7 @@ macro_rules! numbers {
     )*};
 }
 
-numbers!(Index, LogTime, NodeId, BootId, GrantId, RequestId, ReviewId, LockId, TokenId, RevocationId);
+numbers!(Index, LogTime, NodeId, BootId, GrantId, RequestId, ReviewId, LockId, TokenId, RevocationId, PolicyId);
 
 /// Strings that are checked when they are read.
 macro_rules! checked {
@@ -87,6 +87,18 @@ impl Wire for Arc<str> {
     }
 
     fn load(stored: String) -> Result<Self, DecodeError> {
+        Ok(stored.into())
+    }
+}
+
+impl Wire for Arc<[u8]> {
+    type Stored = Vec<u8>;
+
+    fn store(&self) -> Vec<u8> {
+        self.to_vec()
+    }
+
+    fn load(stored: Vec<u8>) -> Result<Self, DecodeError> {
         Ok(stored.into())
     }
 }

@@ -90,7 +90,11 @@ impl State {
     /// Approvals that count now: by people who may decide and are not in conflict.
     pub fn counting_approvals(&self, request: &Request) -> usize {
         let conflicted = self.conflicted(request);
-        request.approvals.keys().filter(|by| !conflicted.contains(*by) && self.may_decide(by, &request.target)).count()
+        request
+            .approvals
+            .keys()
+            .filter(|by| !conflicted.contains(*by) && request.ask.admits(by) && self.may_decide(by, &request.target))
+            .count()
     }
 
     fn granted_by(&self, inline: &crate::permission::PermissionSet, roles: &BTreeSet<Name>, access: &Access, now: LogTime) -> bool {

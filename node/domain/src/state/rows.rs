@@ -3,7 +3,7 @@
 //! `apply` names the rows it changed ([`RowKey`]); [`crate::encoding::encode_row`] turns each into the bytes that go
 //! into the same write batch as the applied index. Indexes are not rows: they are rebuilt on load.
 
-use crate::id::{Digest, GrantId, LockId, Name, NodeId, ProposalId, RequestId, ReviewId, RevocationId};
+use crate::id::{Digest, GrantId, LockId, Name, NodeId, PolicyId, ProposalId, RequestId, ReviewId, RevocationId};
 use crate::state::State;
 
 /// One row. The order of the variants is the order of the keys on disk.
@@ -30,6 +30,7 @@ pub enum RowKey {
     ReviewItems(ReviewId, u32),
     /// What happened to one item, by its number.
     ReviewHistory(ReviewId, u32),
+    Policy(PolicyId),
 }
 
 impl State {
@@ -52,5 +53,6 @@ impl State {
             .chain(self.reviews.keys().map(|k| RowKey::Review(*k)))
             .chain(self.review_items.keys().map(|(review, chunk)| RowKey::ReviewItems(*review, *chunk)))
             .chain(self.review_history.keys().map(|(review, item)| RowKey::ReviewHistory(*review, *item)))
+            .chain(self.policies.keys().map(|k| RowKey::Policy(*k)))
     }
 }

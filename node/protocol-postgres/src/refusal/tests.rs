@@ -65,7 +65,8 @@ fn every_refusal_reads_well_at_login() {
 #[test]
 fn a_held_statement_says_whom_to_ask() {
     let hold = Duration::from_secs(20);
-    let text = [printed(&held_notice(RequestId(7), false, hold)), printed(&held_notice(RequestId(7), true, hold))];
+    let text =
+        [printed(&held_notice(RequestId(7), false, None, hold)), printed(&held_notice(RequestId(7), true, Some("deletes wait"), hold))];
     insta::assert_snapshot!(text.join("\n"));
 }
 

@@ -5,7 +5,7 @@
 //!  Fresh ──(strict)──► Confirming ──► Confirmed ─┐
 //!    └───────────────────────────────────────────┴─► judge ─► allow ─────────────────────► forward
 //!                         by approval ─► Spending ─► Spent ──────────────────────────────► forward
-//!                         hold ─► Opening ─► Waiting ─► Spending ─► Spent ───────────────► forward
+//!                         hold ─► Opening ─► Waiting ─► Approved ─► judge ─► Spending ─► …
 //!                                   └─(in a transaction)─► Refused ──────────────────────► error
 //! ```
 
@@ -57,6 +57,11 @@ pub(super) enum Step {
     Waiting {
         judged: Box<Judged>,
     },
+    /// By people. What was judged when it was held may be refused by now.
+    Approved {
+        judged: Box<Judged>,
+        request: RequestId,
+    },
     Spending {
         judged: Box<Judged>,
         cancelled: bool,
@@ -86,6 +91,19 @@ impl Session {
             }
             Step::Fresh | Step::Confirmed => match road.judge(tried) {
                 Ok(judged) => judged,
+                Err(refusal) => {
+                    road.end(End::Policy(refusal));
+                    return Flow::Done;
+                }
+            },
+            Step::Approved { judged, request } => match road.judge_again(&judged, tried) {
+                Ok(mut again) => {
+                    if matches!(again.verdict, Decision::Hold { .. }) {
+                        let reason = "its approval was used by another identical operation, or no longer fits".to_owned();
+                        again.verdict = Decision::Refuse(Refusal::Denied { request, reason });
+                    }
+                    again
+                }
                 Err(refusal) => {
                     road.end(End::Policy(refusal));
                     return Flow::Done;
@@ -209,9 +227,7 @@ impl Session {
         road.outward.tie(need);
         let begins_at = road.outward.end();
         road.outward.push(&frame.bytes, need);
-        if request.is_none() {
-            road.queued(&statement.operation);
-        }
+        road.queued(&statement.operation, request.is_some());
         let remarkable = statement.classified.as_ref().filter(|c| is_remarkable(c)).cloned();
         if remarkable.as_ref().is_some_and(|c| c.transaction().any(|step| matches!(step, TransactionStep::Mode { .. }))) {
             self.read_only_transaction = false;
@@ -279,14 +295,11 @@ impl Session {
                 Step::Refused { judged: Some(judged), refusal: Refusal::PendingInTransaction { request } }
             }
             (Step::Opening { judged, in_transaction: false }, Answer::Requested { request, joined }) => {
-                self.tell_held(request, joined, road);
+                self.tell_held(request, joined, judged.held_because(), road);
                 road.await_decision(request);
                 Step::Waiting { judged }
             }
-            (Step::Waiting { judged }, Answer::Approved { request }) => {
-                road.spend(&judged, request);
-                Step::Spending { judged, cancelled: false }
-            }
+            (Step::Waiting { judged }, Answer::Approved { request }) => Step::Approved { judged, request },
             (Step::Spending { judged, cancelled: false }, Answer::Spent { request }) => Step::Spent { judged, request },
             (Step::Spending { judged, cancelled: true }, Answer::Spent { request }) => {
                 road.give_back(&judged, request);
@@ -306,12 +319,12 @@ impl Session {
     }
 
     /// A notice with the request's id, where a message may stand now.
-    fn tell_held(&mut self, request: RequestId, joined: bool, road: &mut Road) {
+    fn tell_held(&mut self, request: RequestId, joined: bool, because: Option<&str>, road: &mut Road) {
         if self.back.is_inside_message() {
             return;
         }
         let mut words = BytesMut::new();
-        crate::refusal::held_notice(request, joined, road.hold()).write(&mut words);
+        crate::refusal::held_notice(request, joined, because, road.hold()).write(&mut words);
         let need = self.need_now();
         road.homeward.push(&words, need);
     }
@@ -319,7 +332,7 @@ impl Session {
     /// The client cancels what waits for people. `false` if nothing here did.
     pub(super) fn cancel_hold(&mut self, road: &mut Road) -> bool {
         match &mut self.step {
-            Step::Opening { .. } | Step::Waiting { .. } => {
+            Step::Opening { .. } | Step::Waiting { .. } | Step::Approved { .. } => {
                 road.drop_errand();
                 self.step = Step::Cancelled;
                 self.take_messages(road);

@@ -17,7 +17,7 @@ impl World {
     /// What the server does when a narrowing command was applied.
     async fn enforce(&self) -> session::registry::EnforceReport {
         let state = self.state();
-        self.registry.enforce(&state, self.authority.now(), Index(state.applied.0)).await
+        self.registry.enforce(&state, self.authority.now(), Index(state.applied.0), self.authority.rules()).await
     }
 }
 

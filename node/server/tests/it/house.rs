@@ -32,6 +32,8 @@ const RULES: &[Rule] = &[
     Rule::KnownOnlyTo { dependency: "rocksdb", to: &["raft-store"] },
     Rule::KnownOnlyTo { dependency: "raft-store", to: &["cluster"] },
     Rule::KnownOnlyTo { dependency: "openraft", to: &["cluster", "raft-store", "openraft-*"] },
+    Rule::KnownOnlyTo { dependency: "regorus", to: &["policy"] },
+    Rule::ReachesNone { from: "policy", none_of: &["tokio", "tonic", "rocksdb", "openraft", "session", "cluster", "proto"] },
     Rule::KnownOnlyTo { dependency: "pg_query", to: &["protocol-postgres"] },
     Rule::StaysOutOfNode { from: "chaos" },
     Rule::StaysOutOfNode { from: "bench" },

@@ -100,7 +100,7 @@ impl Machine for Session {
                     self.need = road.intent(&judged, tried, None);
                     self.busy = true;
                     road.outward.push(&line, self.need);
-                    road.queued(&operation);
+                    road.queued(&operation, false);
                 }
                 Ok(_) => road.homeward.push(b"no\n", 0),
                 Err(refusal) => road.end(End::Policy(refusal)),

@@ -11,6 +11,7 @@ use domain::credential::Sealed;
 use domain::grant::{GrantSource, TargetSelector};
 use domain::id::{BootId, GrantId, Name, NodeId, SessionId};
 use domain::operation::Protocol;
+use domain::policy::{AtAdmission, NoRules, OnOperation, Policy, Rules, Ruling};
 use domain::principal::PrincipalKind;
 use domain::review::{Overdue, Reviewers, Scope, Terms};
 use domain::target::UpstreamTls;
@@ -77,7 +78,7 @@ impl World {
 
     async fn enforce(&self) -> session::registry::EnforceReport {
         let state = self.authority.state();
-        self.registry.enforce(&state, Authority::now(&self.authority), state.applied).await
+        self.registry.enforce(&state, Authority::now(&self.authority), state.applied, Authority::rules(&self.authority)).await
     }
 }
 
@@ -254,7 +255,7 @@ async fn what_was_sent_late_says_how_late() {
     let session = SessionId { node: NodeId(1), boot: BootId(1), number: 1 };
     let attempt = Attempt { session, principal: name("loop-1"), on_behalf_of: None, target: name("shop") };
     let state = world.authority.state();
-    let permit = admission::admit(&state, &attempt, Authority::now(&world.authority)).permit.expect("admitted");
+    let permit = admission::admit(&state, &attempt, Authority::now(&world.authority), &NoRules).permit.expect("admitted");
     let gate = Gate::new(Arc::new(permit), None);
     assert_eq!(gate.forward(&world.authority, || ("in time", false)), Ok("in time"));
     let late = Duration::from_millis(30);
@@ -392,4 +393,64 @@ async fn who_has_no_grant_is_told_and_not_dialled_for() {
     let mut client = BufReader::new(TcpStream::connect(world.address).await.expect("accepted"));
     client.write_all(b"loop-1\n").await.expect("sent");
     assert!(line(&mut client).await.starts_with("refused:"), "no lease, no admission");
+}
+
+/// Refuses what it is told to, from the entry of its activation on.
+struct Refuses {
+    admissions: std::sync::atomic::AtomicBool,
+    operations: std::sync::atomic::AtomicBool,
+}
+
+struct Shared(Arc<Refuses>);
+
+impl Rules for Shared {
+    fn at_admission(&self, _: &Policy, _: &AtAdmission<'_>) -> Ruling {
+        if self.0.admissions.load(std::sync::atomic::Ordering::SeqCst) { Ruling::refused("off duty") } else { Ruling::default() }
+    }
+
+    fn on_operation(&self, _: &Policy, _: &OnOperation<'_>) -> Ruling {
+        if self.0.operations.load(std::sync::atomic::Ordering::SeqCst) { Ruling::refused("not now") } else { Ruling::default() }
+    }
+
+    fn judges_operations(&self, _: &Policy) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn a_policy_is_heard_in_sessions_of_before_it() {
+    use sha2::Digest as _;
+    let world = World::new(Manner::Echoes).await;
+    let says = Arc::new(Refuses { admissions: false.into(), operations: false.into() });
+    world.authority.set_rules(Box::new(Shared(says.clone())));
+    let mut client = world.client().await;
+    client.write_all(b"orders 1\n").await.expect("sent");
+    assert_eq!(line(&mut client).await, "orders 1");
+    let ada = Actor::Principal(name("ada"));
+    let switch = |bundle: &[u8]| {
+        let digest = domain::id::Digest(sha2::Sha256::digest(bundle).into());
+        let publish = Command::PublishPolicy { bundle: bundle.into(), digest, revision: String::new(), two_people: false };
+        let Reply::Done { version } = world.authority.apply(ada.clone(), publish) else { panic!("published") };
+        let activate = Command::ActivatePolicy { policy: domain::id::PolicyId(version.0) };
+        assert!(matches!(world.authority.apply(ada.clone(), activate), Reply::Done { .. }));
+    };
+    // The same statement was allowed a moment ago: what was remembered of it is gone.
+    says.operations.store(true, std::sync::atomic::Ordering::SeqCst);
+    switch(b"one");
+    assert_eq!(world.enforce().await.session_count(), 0, "the session may go on");
+    client.write_all(b"orders 1\n").await.expect("sent");
+    assert_eq!(line(&mut client).await, "no");
+    // And with every operation it is asked again.
+    says.operations.store(false, std::sync::atomic::Ordering::SeqCst);
+    client.write_all(b"orders 2\n").await.expect("sent");
+    assert_eq!(line(&mut client).await, "orders 2");
+    says.operations.store(true, std::sync::atomic::Ordering::SeqCst);
+    client.write_all(b"orders 2\n").await.expect("sent");
+    assert_eq!(line(&mut client).await, "no");
+
+    says.admissions.store(true, std::sync::atomic::Ordering::SeqCst);
+    switch(b"two");
+    assert_eq!(world.enforce().await.session_count(), 1, "its admission is reviewed at once");
+    until("the session is gone", || world.registry.is_empty()).await;
+    assert_eq!(world.seen.lock().as_slice(), b"orders 1\norders 2\n");
 }

@@ -72,8 +72,10 @@ fn matrix() {
         for target in ["orders", "archive", "nowhere"] {
             let admission = w.admit(principal, target);
             let cells = OPERATIONS.map(|(_, accesses)| {
-                let verdict =
-                    admission.permit.as_ref().map(|permit| permit.judge(&w.state, &operation(accesses), &digest(99), w.state.now));
+                let verdict = admission
+                    .permit
+                    .as_ref()
+                    .map(|permit| permit.judge(&w.state, &operation(accesses), &digest(99), w.state.now, &NoRules).verdict);
                 format!(
                     "{:<12}",
                     match verdict {

@@ -23,7 +23,7 @@ fn refused(w: &World, principal: &str) -> Refusal {
 }
 
 fn judge(w: &World, permit: &Permit, accesses: &str) -> Verdict {
-    permit.judge(&w.state, &operation(accesses), &digest(1), w.state.now)
+    permit.judge(&w.state, &operation(accesses), &digest(1), w.state.now, &NoRules).verdict
 }
 
 fn only_grant(w: &World) -> GrantId {
@@ -44,7 +44,7 @@ fn a_permit_names_the_grants_that_cover() {
     assert_eq!(permit.covers(&operation(READ).accesses[0]), Some(only_grant(&w)));
     assert_eq!(permit.covers(&operation(DELETE).accesses[0]), None);
     let nothing = Operation { accesses: Vec::new().into(), ..operation(READ) };
-    assert_eq!(permit.judge(&w.state, &nothing, &digest(1), w.state.now), Verdict::Allow { grants: Vec::new() });
+    assert_eq!(permit.judge(&w.state, &nothing, &digest(1), w.state.now, &NoRules).verdict, Verdict::Allow { grants: Vec::new() });
 }
 
 #[test]
@@ -62,6 +62,7 @@ fn the_admission_cites_what_it_read() {
             target: s.targets[&name("orders")].version,
             job: Some(s.jobs[&name("reports")].version),
             grants: vec![(grant, s.grants[&grant].version)],
+            policy: None,
         }
     );
 }
@@ -109,7 +110,7 @@ fn a_permit_is_current_until_something_it_read_changes() {
     let mut loaded = w.state.clone();
     loaded.rebuild_indexes();
     assert!(!p.is_current(&loaded), "after a load everything is looked at again");
-    assert!(p.renew(&loaded, loaded.now).is_ok());
+    assert!(p.renew(&loaded, loaded.now, &NoRules).is_ok());
 }
 
 /// Whatever is found must be what a review would say now; and it is found exactly while the permit is current.
@@ -125,7 +126,7 @@ fn a_review_done_lately_is_taken_again_only_while_it_would_say_the_same() {
     w.pass(Duration::from_secs(5));
 
     let again = recent.find(&w.state, &second, w.state.now).expect("nothing has changed for bot");
-    let anew = admit(&w.state, &second, w.state.now);
+    let anew = admit(&w.state, &second, w.state.now, &NoRules);
     assert_eq!((&again.outcome, &again.cited), (&anew.outcome, &anew.cited));
     let (again, anew) = (again.permit.expect("admitted"), anew.permit.expect("admitted"));
     assert_eq!((again.session(), again.permissions(), again.grants()), (second.session, anew.permissions(), anew.grants()));
@@ -146,7 +147,7 @@ fn a_review_done_lately_is_taken_again_only_while_it_would_say_the_same() {
     let Command::IssueGrant { expires, .. } = &mut ends else { unreachable!("it is one") };
     *expires = Some(w.state.now.after(Duration::from_secs(60)));
     w.grant(by("ana"), ends);
-    recent.keep(&second, &admit(&w.state, &second, w.state.now));
+    recent.keep(&second, &admit(&w.state, &second, w.state.now, &NoRules));
     assert!(recent.find(&w.state, &second, w.state.now).is_some());
     assert!(recent.find(&w.state, &second, w.state.now.after(Duration::from_secs(60))).is_none(), "time changes what is permitted");
 }
@@ -161,7 +162,7 @@ fn a_stale_permit_does_not_decide() {
     w.done(by("ana"), Command::RevokeGrant { grant, reason: "incident 12".to_owned() });
     let Verdict::EndSession(Refusal::Revoked { revocation, reason }) = judge(&w, &p, READ) else { panic!("ended") };
     assert_eq!((Index(revocation.0), reason.as_str()), (w.state.applied, "incident 12"));
-    assert_eq!(p.ended_by(&w.state, w.state.now).as_deref(), Some(format!("{revocation}: incident 12").as_str()));
+    assert_eq!(p.ended_by(&w.state, w.state.now, &NoRules).as_deref(), Some(format!("{revocation}: incident 12").as_str()));
 }
 
 #[test]
@@ -177,15 +178,15 @@ fn what_was_taken_and_given_back_still_ends_the_session() {
         let mut w = w.clone();
         let id = lock(&mut w, on.clone(), None);
         let stopped = Refusal::Revoked { revocation: RevocationId(id.0), reason: format!("locked: incident ({id})") };
-        assert_eq!(p.renew(&w.state, w.state.now).err(), Some(stopped), "its reason is told, {on:?}");
+        assert_eq!(p.renew(&w.state, w.state.now, &NoRules).err(), Some(stopped), "its reason is told, {on:?}");
         w.done(by("ana"), Command::DeleteLock { lock: id });
         assert!(w.admit("bot", "orders").permit.is_some(), "a new session is fine after {on:?}");
-        assert!(matches!(p.renew(&w.state, w.state.now), Err(Refusal::Revoked { .. })), "the old one is not, {on:?}");
+        assert!(matches!(p.renew(&w.state, w.state.now, &NoRules), Err(Refusal::Revoked { .. })), "the old one is not, {on:?}");
     }
     // More is no reason to end anything.
     w.grant(by("ana"), grant_command("bot", "orders", DELETE));
     w.done(by("ana"), job_command("reports", "postgres:* on *.*.*"));
-    assert_eq!(p.ended_by(&w.state, w.state.now), None);
+    assert_eq!(p.ended_by(&w.state, w.state.now, &NoRules), None);
 }
 
 #[test]
@@ -199,13 +200,13 @@ fn time_alone_ends_a_permit() {
     assert_eq!(first.valid_until(), at(30), "a grant begins");
     let now = at(30).expect("a time");
     assert!(first.is_over(now) && first.is_current(&w.state));
-    let second = first.renew(&w.state, now).expect("goes on").permit.expect("a permit");
+    let second = first.renew(&w.state, now, &NoRules).expect("goes on").permit.expect("a permit");
     assert_eq!(second.valid_until(), at(60), "a review is due");
     assert!(second.writes_allowed() && !first.writes_allowed());
-    let third = second.renew(&w.state, at(60).expect("a time")).expect("goes on").permit.expect("a permit");
-    assert!(matches!(third.judge(&w.state, &operation(READ), &digest(1), at(61).expect("a time")), Verdict::Hold { .. }));
+    let third = second.renew(&w.state, at(60).expect("a time"), &NoRules).expect("goes on").permit.expect("a permit");
+    assert!(matches!(third.judge(&w.state, &operation(READ), &digest(1), at(61).expect("a time"), &NoRules).verdict, Verdict::Hold { .. }));
     assert_eq!(third.valid_until(), at(200));
-    assert!(matches!(third.renew(&w.state, at(200).expect("a time")), Err(Refusal::ReviewOverdue)));
+    assert!(matches!(third.renew(&w.state, at(200).expect("a time"), &NoRules), Err(Refusal::ReviewOverdue)));
     w.pass(Duration::from_secs(300));
     assert_eq!(refused(&w, "bot2"), Refusal::GrantExpired);
 }
@@ -218,13 +219,19 @@ fn an_approval_counts_for_its_operation_only() {
     assert!(matches!(judge(&w, &p, DELETE), Verdict::Hold { .. }));
     w.done(by("ben"), decide(request, true));
     assert_eq!(judge(&w, &p, DELETE), Verdict::AllowByApproval { request });
-    assert!(matches!(p.judge(&w.state, &operation(DELETE), &digest(2), w.state.now), Verdict::Hold { .. }), "another digest");
+    assert!(
+        matches!(p.judge(&w.state, &operation(DELETE), &digest(2), w.state.now, &NoRules).verdict, Verdict::Hold { .. }),
+        "another digest"
+    );
     assert!(matches!(judge(&w, &p, READ), Verdict::Allow { .. }), "what is granted needs no approval");
     w.done(by("ana"), agent_command("bot2", "cora", Some("reports"), true));
     w.grant(by("ana"), grant_command("bot2", "orders", "postgres:select on app.public.*"));
     assert!(matches!(judge(&w, &permit(&w, "bot2"), DELETE), Verdict::Hold { .. }), "another principal");
     let late = w.state.now.after(Duration::from_secs(3600));
-    assert!(matches!(p.judge(&w.state, &operation(DELETE), &digest(1), late), Verdict::Hold { .. }), "too late, before any tick says so");
+    assert!(
+        matches!(p.judge(&w.state, &operation(DELETE), &digest(1), late, &NoRules).verdict, Verdict::Hold { .. }),
+        "too late, before any tick says so"
+    );
     let mut lost = w.clone();
     lost.done(by("ana"), person_command("ben", false));
     assert!(matches!(judge(&lost, &p, DELETE), Verdict::Hold { .. }), "who approved may not any more");
@@ -260,7 +267,7 @@ fn locks_refuse_and_say_which() {
         let end = w.stamp.after(Duration::from_secs(60));
         let id = lock(&mut w, on, Some(end));
         assert_eq!(refused(&w, "bot").to_string(), format!("locked: incident ({id})"));
-        assert!(admit(&w.state, &attempt("bot", "orders"), end).permit.is_some(), "until it ends, whatever the sweep did");
+        assert!(admit(&w.state, &attempt("bot", "orders"), end, &NoRules).permit.is_some(), "until it ends, whatever the sweep did");
     }
 }
 
@@ -289,11 +296,11 @@ fn a_locked_role_takes_its_permissions_only() {
 fn a_delegator_must_be_able_to_act() {
     let mut w = World::new();
     let on_behalf = Attempt { on_behalf_of: Some(name("fay")), ..attempt("bot", "orders") };
-    let p = admit(&w.state, &on_behalf, w.state.now).permit.expect("admitted");
+    let p = admit(&w.state, &on_behalf, w.state.now, &NoRules).permit.expect("admitted");
     assert_eq!(p.on_behalf_of(), Some(&name("fay")));
     w.done(by("ana"), person_command("fay", false));
     assert!(!p.is_current(&w.state));
-    assert!(matches!(p.renew(&w.state, w.state.now), Err(Refusal::PrincipalInactive)));
+    assert!(matches!(p.renew(&w.state, w.state.now, &NoRules), Err(Refusal::PrincipalInactive)));
 }
 
 #[test]
@@ -342,12 +349,12 @@ fn labels_decide_which_targets_a_grant_selects() {
 #[test]
 fn explain_says_which_grant_covers_what() {
     let w = World::new();
-    let explanation = explain(&w.state, &attempt("bot", "orders"), &operation(&format!("{READ}\n{DELETE}")), w.state.now);
+    let explanation = explain(&w.state, &attempt("bot", "orders"), &operation(&format!("{READ}\n{DELETE}")), w.state.now, &NoRules);
     let covered: Vec<bool> = explanation.accesses.iter().map(|(_, grant)| grant.is_some()).collect();
     assert_eq!(covered.iter().filter(|c| **c).count(), 1);
-    assert!(matches!(explanation.verdict, Some(Verdict::Hold { missing }) if missing.len() == 1));
-    let nobody = explain(&w.state, &attempt("nobody", "orders"), &operation(READ), w.state.now);
-    assert!(nobody.verdict.is_none());
+    assert!(matches!(explanation.judgement.map(|j| j.verdict), Some(Verdict::Hold { missing }) if missing.len() == 1));
+    let nobody = explain(&w.state, &attempt("nobody", "orders"), &operation(READ), w.state.now, &NoRules);
+    assert!(nobody.judgement.is_none());
 }
 
 /// A permit with a thousand tables answers like one with three.

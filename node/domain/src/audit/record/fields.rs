@@ -1,7 +1,7 @@
 //! A record as named fields, for `assize audit query` and for exports: text for people, the same names everywhere.
 
 use super::stored::{Admission, Cited, Enforcement, Intent, Kind, LateSend, Outcome, Record, Refused, SessionEnd, StatementText};
-use crate::id::{BootId, GrantId, RequestId, RevocationId};
+use crate::id::{BootId, GrantId, PolicyId, RequestId, RevocationId};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FieldValue {
@@ -61,6 +61,12 @@ impl Fields {
     /// Statement text; what is not UTF-8 is shown with replacement characters.
     fn statement(&mut self, name: &'static str, bytes: &[u8]) {
         self.text(name, &String::from_utf8_lossy(bytes));
+    }
+
+    fn policy(&mut self, policy: Option<u64>) {
+        if let Some(policy) = policy {
+            self.text("policy", &PolicyId(policy).to_string());
+        }
     }
 
     fn refusal(&mut self, refusal: Option<&Refused>) {
@@ -127,6 +133,7 @@ fn admission_fields(fields: &mut Fields, admission: &Admission) {
     }
     fields.text("client_address", &admission.client_address);
     fields.text("application_name", &admission.application_name);
+    fields.list("notes", admission.notes.clone());
 }
 
 fn cited_fields(fields: &mut Fields, cited: &Cited) {
@@ -137,6 +144,7 @@ fn cited_fields(fields: &mut Fields, cited: &Cited) {
     fields.optional("job_version", cited.job);
     fields.list("grants", cited.grants.iter().map(|g| format!("{}@{}", GrantId(g.grant), g.version)).collect());
     fields.count("grants_left_out", cited.grants_left_out);
+    fields.policy(cited.policy);
 }
 
 fn intent_fields(fields: &mut Fields, intent: &Intent) {
@@ -163,6 +171,8 @@ fn intent_fields(fields: &mut Fields, intent: &Intent) {
     fields.hex("statement_hash", &intent.statement_hash);
     fields.count("statement_length", intent.statement_length);
     fields.statement("statement_start", &intent.statement_start);
+    fields.policy(intent.policy);
+    fields.list("notes", intent.notes.clone());
 }
 
 fn outcome_fields(fields: &mut Fields, outcome: &Outcome) {

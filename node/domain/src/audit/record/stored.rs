@@ -87,6 +87,9 @@ pub struct Admission {
     pub client_address: String,
     #[prost(string, tag = 11)]
     pub application_name: String,
+    /// What the policy wants on record.
+    #[prost(string, repeated, tag = 12)]
+    pub notes: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -115,6 +118,9 @@ pub struct Cited {
     pub grants: Vec<CitedGrant>,
     #[prost(uint64, tag = 7)]
     pub grants_left_out: u64,
+    /// The active policy.
+    #[prost(uint64, optional, tag = 8)]
+    pub policy: Option<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
@@ -173,6 +179,11 @@ pub struct Intent {
     pub statement_length: u64,
     #[prost(bytes = "vec", tag = 21)]
     pub statement_start: Vec<u8>,
+    /// The policy it was judged by, and what that wants on record.
+    #[prost(uint64, optional, tag = 22)]
+    pub policy: Option<u64>,
+    #[prost(string, repeated, tag = 23)]
+    pub notes: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]

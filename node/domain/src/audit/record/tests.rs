@@ -67,6 +67,8 @@ fn intent<'a>(parties: &'a Parties, statement: &'a [u8], verdict: IntentVerdict<
         statement,
         salt: &SALT,
         parameters: Some(digest),
+        policy: None,
+        notes: &[],
     }
 }
 
@@ -78,6 +80,7 @@ fn cited() -> Cited {
         target: Index(880),
         job: Some(Index(900)),
         grants: vec![(GrantId(1001), Index(1001))],
+        policy: None,
     }
 }
 
@@ -165,6 +168,7 @@ fn an_admission_cites_what_it_read() {
         cited: &cited,
         client_address: "127.0.0.1:52000",
         application_name: "psql",
+        notes: &[],
     }));
     check_fields(
         &record,
@@ -194,6 +198,7 @@ fn an_admission_cites_what_it_read() {
         cited: &Cited::default(),
         client_address: "",
         application_name: "",
+        notes: &[],
     }));
     let Some(stored::Kind::Admission(admission)) = record.kind else { panic!("an admission") };
     assert_eq!((admission.principal.as_str(), admission.outcome), ("Not A Name", 3));
@@ -258,6 +263,22 @@ fn a_record_never_passes_its_size() {
 }
 
 #[test]
+fn the_policy_and_its_notes_stand_behind_the_statement() {
+    let (parties, digest, notes) = (parties(), Digest([1; 32]), vec!["watched".to_owned(), "odd hour".to_owned()]);
+    let judged = Intent { policy: Some(PolicyId(1060)), notes: &notes, ..intent(&parties, b"select 1", IntentVerdict::Allow, &digest) };
+    let record = round_trip(&Event::Intent(judged));
+    let fields = record.to_fields();
+    let shown = |name: &str| fields.iter().find(|(n, _)| *n == name).map(|(_, value)| format!("{value:?}")).unwrap_or_default();
+    assert!(shown("policy").contains("policy-1060"), "{fields:?}");
+    assert!(shown("notes").contains("odd hour"), "{fields:?}");
+    for length in RECORD_SIZE_MAX - 1200..RECORD_SIZE_MAX {
+        let statement = vec![b'x'; length];
+        let judged = Intent { policy: Some(PolicyId(1060)), notes: &notes, ..intent(&parties, &statement, IntentVerdict::Allow, &digest) };
+        assert!(encode(&header(), &Event::Intent(judged)).len() <= RECORD_SIZE_MAX);
+    }
+}
+
+#[test]
 fn everything_else_at_its_longest_leaves_room() {
     let long = "é".repeat(5000);
     let many: Vec<Access> = (0..1000)
@@ -271,7 +292,15 @@ fn everything_else_at_its_longest_leaves_room() {
     let grants: Vec<GrantId> = (0..1000).map(|i| GrantId(u64::MAX - i)).collect();
     let refusal = Refusal::Unparseable { message: long.clone() };
     let digest = Digest([1; 32]);
-    let worst = Intent { tag: &long, grants: &grants, ..intent(&parties, long.as_bytes(), IntentVerdict::Refused(&refusal), &digest) };
+    let notes = vec![long.clone(); 100];
+    let policy = Some(PolicyId(u64::MAX));
+    let worst = Intent {
+        tag: &long,
+        grants: &grants,
+        policy,
+        notes: &notes,
+        ..intent(&parties, long.as_bytes(), IntentVerdict::Refused(&refusal), &digest)
+    };
     let bytes = encode(&Header { run: Some(&long), ..header() }, &Event::Intent(worst));
     assert!(bytes.len() <= RECORD_SIZE_MAX);
     let record = decode(&bytes).expect("own record");
@@ -280,6 +309,7 @@ fn everything_else_at_its_longest_leaves_room() {
     assert_eq!(intent.accesses.len() + intent.accesses_left_out as usize, 1000);
     assert_eq!((intent.grants.len(), intent.grants_left_out), (GRANTS_CITED_MAX, 1000 - GRANTS_CITED_MAX as u64));
     assert_eq!(intent.refusal.map(|r| r.detail.len()), Some(REASON_SIZE_MAX));
+    assert_eq!((intent.policy, intent.notes.len()), (Some(u64::MAX), NOTES_LISTED_MAX));
 
     let ended: Vec<_> = (0..5000).map(|number| (SessionId { number: u64::MAX - number, ..session() }, Cancelled::Unknown)).collect();
     let bytes = encode(&header(), &Event::Enforcement(Enforcement { revocation: RevocationId(1), enforced: Index(1), ended: &ended }));
@@ -295,6 +325,7 @@ fn everything_else_at_its_longest_leaves_room() {
         cited: &cited,
         client_address: &long,
         application_name: &long,
+        notes: &[],
     };
     let bytes = encode(&header(), &Event::Admission(worst));
     assert!(bytes.len() <= RECORD_SIZE_MAX, "{}", bytes.len());
@@ -331,6 +362,7 @@ fn the_bytes_stay_what_they_are() {
                 cited: &cited,
                 client_address: "127.0.0.1:52000",
                 application_name: "psql",
+                notes: &[],
             }),
         ),
         ("intent", Event::Intent(intent(&parties, b"select 1", IntentVerdict::Allow, &digest))),

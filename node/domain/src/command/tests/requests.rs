@@ -87,11 +87,11 @@ fn pending_requests_are_bounded_per_principal_and_target() {
 #[test]
 fn what_cannot_be_shown_whole_cannot_be_asked_for() {
     let mut w = World::new();
-    let Ask::Exact { digest, parameters, context, missing, job_version, target_version, .. } = w.exact("bot", digest(1)) else {
+    let Ask::Exact { digest, parameters, context, missing, job_version, target_version, under, .. } = w.exact("bot", digest(1)) else {
         unreachable!("an exact ask")
     };
     let statement = "x".repeat(crate::request::STATEMENT_SHOWN_MAX + 1);
-    let ask = Ask::Exact { digest, statement, parameters, context, missing, job_version, target_version };
+    let ask = Ask::Exact { digest, statement, parameters, context, missing, job_version, target_version, under };
     invalid_field(&w.rejected(node(1), request_command("bot", ask)), "statement");
     invalid_field(&w.rejected(node(1), request_command("bot", window("postgres:select on a.b.c", Duration::ZERO))), "length");
     invalid_field(&w.rejected(node(1), request_command("bot", window("assize:read on a/b", Duration::from_secs(1)))), "permissions");
@@ -272,11 +272,12 @@ fn a_version_that_moved_reopens_and_asking_again_goes_on_under_the_same_id() {
     assert!(matches!(w.rejected(by("ben"), decide(request, true)), Rejection::NotOpen { .. }), "what it was judged under is gone");
 
     // The client tries again: same text, other versions, so another digest.
-    let Ask::Exact { parameters, context, missing, job_version, target_version, .. } = w.exact("bot", digest(2)) else {
+    let Ask::Exact { parameters, context, missing, job_version, target_version, under, .. } = w.exact("bot", digest(2)) else {
         unreachable!("an exact ask")
     };
     let Ask::Exact { statement, .. } = &w.state.requests[&request].ask else { unreachable!("an exact ask") };
-    let ask = Ask::Exact { digest: digest(2), statement: statement.clone(), parameters, context, missing, job_version, target_version };
+    let ask =
+        Ask::Exact { digest: digest(2), statement: statement.clone(), parameters, context, missing, job_version, target_version, under };
     assert_eq!(w.request(node(1), request_command("bot", ask)), (request, true));
     w.done(by("ben"), decide(request, true));
     assert_eq!(w.run(node(1), spend(request, digest(2), operation_id(1, 2))), Reply::Spent);

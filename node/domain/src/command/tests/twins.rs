@@ -36,7 +36,7 @@ fn throw(w: &World, (kind, a, b, c): Dice) -> (Actor, Command) {
     let request = |n| one_of(s.requests.keys().copied(), n, RequestId(1));
     let grant = |n| one_of(s.grants.keys().copied(), n, GrantId(1));
     let review = |n| one_of(s.reviews.keys().copied(), n, ReviewId(1));
-    match kind % 27 {
+    match kind % 30 {
         0 => (admin(), agent_command(pick(&AGENTS, a), person(b), (c > 30).then_some("reports"), c > 10)),
         1 => (admin(), person_command(person(a), c > 60)),
         2 => (admin(), with_times(grant_command(anybody(a), "orders", pick(&SETS, b)), None, end(c), end(b))),
@@ -113,6 +113,18 @@ fn throw(w: &World, (kind, a, b, c): Dice) -> (Actor, Command) {
                 (admin(), Command::CloseReview { review: id, digest, statement: "signed".to_owned(), ends_series: c > 100 })
             }
         }
+        26 => {
+            let policies: Vec<PolicyId> = s.policies.keys().copied().collect();
+            match (b % 4, policies.is_empty()) {
+                (0 | 1, false) => {
+                    (by(pick(&["ana", "ben"], a)), Command::ActivatePolicy { policy: policies[usize::from(c) % policies.len()] })
+                }
+                (2, false) => (admin(), Command::RollbackPolicy),
+                (3, false) => (admin(), if c > 40 { Command::DeactivatePolicy } else { Command::SetPolicyRule { two_people: c > 20 } }),
+                (_, _) => (admin(), publish(&[a, b, c], c > 120)),
+            }
+        }
+        27 | 28 => (admin(), publish(&[a, b, c], c > 120)),
         _ => (admin(), Command::DeletePrincipal { name: name(anybody(a)), expect: Expect::Any }),
     }
 }

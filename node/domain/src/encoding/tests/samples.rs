@@ -1,17 +1,21 @@
 //! One of everything that is stored, with every optional part there at least once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::command::{Command, Decide, Expect, Rejection, Reply};
 use crate::credential::{Credential, Sealed};
 use crate::grant::{Grant, GrantSource, GrantStatus, TargetSelector};
-use crate::id::{BootId, Digest, GrantId, Index, LockId, Name, NodeId, OperationId, RequestId, ReviewId, RevocationId, SessionId, TokenId};
+use crate::id::{
+    BootId, Digest, GrantId, Index, LockId, Name, NodeId, OperationId, PolicyId, RequestId, ReviewId, RevocationId, SessionId, TokenId,
+};
 use crate::job::Job;
 use crate::lock::{Lock, LockOn};
 use crate::member::{Cancelled, JoinToken, Member, MemberRole, NodeReceipt, Receipt, Serving, SessionReceipt};
 use crate::operation::{Access, Protocol, Resource, Verb};
 use crate::permission::PermissionSet;
+use crate::policy::{AskedUnder, Hold, Policy};
 use crate::principal::{Principal, PrincipalKind, ScramVerifier, Token, TokenUse};
 use crate::request::{Ask, Decision, Request, RequestStatus};
 use crate::review::{
@@ -69,6 +73,19 @@ fn exact_ask() -> Ask {
         missing: vec![Access { protocol: Protocol::Postgres, verb: Verb::Delete, resource }],
         job_version: Some(Index(900)),
         target_version: Index(880),
+        under: None,
+    }
+}
+
+/// As [`exact_ask`], under a policy that holds it.
+fn policy_ask() -> Ask {
+    let hold = Hold { reason: "deletes wait".into(), approvers: names(["ana", "bo"]), approvals: 2 };
+    match exact_ask() {
+        Ask::Exact { digest, statement, parameters, context, missing, job_version, target_version, .. } => {
+            let under = Some(AskedUnder { policy: PolicyId(1060), hold: Some(hold) });
+            Ask::Exact { digest, statement, parameters, context, missing, job_version, target_version, under }
+        }
+        window @ Ask::Window { .. } => window,
     }
 }
 
@@ -109,7 +126,25 @@ pub(super) fn commands() -> Vec<Command> {
     commands.extend(noun_commands());
     commands.extend(access_commands());
     commands.extend(review_commands());
+    commands.extend(policy_commands());
     commands
+}
+
+fn policy_commands() -> Vec<Command> {
+    vec![
+        Command::PublishPolicy { bundle: Arc::from(*b"bundle"), digest: Digest([4; 32]), revision: "2026-11".into(), two_people: true },
+        Command::ActivatePolicy { policy: PolicyId(1060) },
+        Command::RollbackPolicy,
+        Command::DeactivatePolicy,
+        Command::SetPolicyRule { two_people: true },
+        Command::OpenRequest {
+            principal: name("billing-loop"),
+            on_behalf_of: None,
+            target: name("shop"),
+            ask: policy_ask(),
+            reason: "held".into(),
+        },
+    ]
 }
 
 fn cluster_commands() -> Vec<Command> {
@@ -514,7 +549,14 @@ fn targets() -> Vec<Target> {
 
 pub(super) fn sample_state() -> State {
     let mut state = State { applied: Index(1070), now: LogTime(1_795_000_001_000), ..State::default() };
-    state.cluster = ClusterFacts { id: "demo-7f3a".into(), incarnation: 1, feature_level: 1, narrowed: Index(1046), recovery_key: [1; 32] };
+    state.cluster = ClusterFacts {
+        id: "demo-7f3a".into(),
+        incarnation: 1,
+        feature_level: 1,
+        narrowed: Index(1046),
+        recovery_key: [1; 32],
+        policy: None,
+    };
     state.principals = principals().into_iter().map(|p| (p.name.clone(), p)).collect();
     state.targets = targets().into_iter().map(|t| (t.name.clone(), t)).collect();
     let credential =
@@ -562,6 +604,17 @@ pub(super) fn sample_state() -> State {
     state.join_tokens.insert(token.lookup, token);
     let receipt = Receipt { revocation: RevocationId(1046), nodes: node_receipts(), made: LogTime(10) };
     state.receipts.insert(receipt.revocation, receipt);
+    let policy = Policy {
+        id: PolicyId(1060),
+        bundle: Arc::from(*b"bundle"),
+        digest: Digest([4; 32]),
+        revision: "2026-11".into(),
+        two_people: true,
+        published_by: name("ana"),
+        published: LogTime(12),
+        version: Index(1060),
+    };
+    state.policies.insert(policy.id, policy);
     let replies = replies().into_iter().chain(rejections().into_iter().map(Reply::Rejected));
     state.proposals =
         replies.enumerate().map(|(i, reply)| (format!("cli-{i}").parse().expect("an id"), Remembered { at: LogTime(11), reply })).collect();
