@@ -82,6 +82,36 @@ fn without_a_quorum_nothing_is_forwarded_and_the_client_is_told_within_three_sec
     });
 }
 
+#[test]
+fn collectors_get_each_record_once_with_its_parties() {
+    with(Setup::default(), |cluster| {
+        let token = cluster.token("bot")?;
+        cluster.sql(&cluster.url(1, "bot", &token), "insert into orders values (1, 'a=b|c')")?.ok()?;
+        cluster.sql(&cluster.url(2, "bot", "wrong"), "select 1")?.fails(2)?;
+        let outcomes = |format: &str| cluster.cli(&["audit", "export", "--format", format])?.ok();
+        let events = wait::until("the insert's outcome", PATIENCE, || {
+            let lines = outcomes("ocsf")?;
+            let events: Vec<serde_json::Value> = lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+            let done = |e: &serde_json::Value| e["metadata"]["event_code"] == "outcome" && e["activity_name"] == "Write";
+            Ok(events.iter().any(done).then_some(events))
+        })?;
+        for (number, event) in events.iter().enumerate() {
+            ensure!(event["metadata"]["sequence"] == number, "record {number} is missing or twice: {event:#}");
+            ensure!(event["metadata"]["version"] == "1.8.0" && event["type_uid"].is_u64() && event["time"].is_u64(), "{event:#}");
+        }
+        let outcome =
+            events.iter().find(|e| e["metadata"]["event_code"] == "outcome" && e["activity_name"] == "Write").context("it is there")?;
+        ensure!(outcome["actor"]["user"]["name"] == "bot" && outcome["database"]["name"] == "orders", "{outcome:#}");
+        ensure!(outcome["src_endpoint"]["ip"] == "127.0.0.1" && outcome["status_id"] == 1, "{outcome:#}");
+        let cef = outcomes("cef")?;
+        ensure!(cef.lines().count() >= events.len() && cef.lines().all(|line| line.starts_with("CEF:0|Assize|Assize|")), "{cef}");
+        ensure!(cef.contains("'a\\=b|c'"), "escaped: {cef}");
+        let administration = cluster.cli(&["audit", "export", "--format", "json", "--log", "control"])?.ok()?;
+        ensure!(administration.lines().any(|line| line.contains("\"schema\":\"assize.audit.v1\"") && line.contains("put target orders")));
+        Ok(())
+    });
+}
+
 /// Size of the audit log at its newest checkpoint.
 fn checkpoint(cluster: &Cluster) -> Result<u64> {
     let status = cluster.json(&["cluster", "status"])?;
