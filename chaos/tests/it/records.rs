@@ -112,6 +112,37 @@ fn collectors_get_each_record_once_with_its_parties() {
     });
 }
 
+#[test]
+fn what_was_reachable_is_told_alike_by_every_node() {
+    with(Setup::default(), |cluster| {
+        let before = cluster.json(&["access", "at", "--target", "orders"])?;
+        let time = before["time"].as_str().context("a time")?.to_owned();
+        let who = |answer: &serde_json::Value| -> Vec<String> {
+            let rows = answer["reached"].as_array().cloned().unwrap_or_default();
+            let row =
+                |r: &serde_json::Value| format!("{} {} {} {}", r["principal"], r["outcome"], r["grants"][0]["grant"]["name"], r["job"]);
+            rows.iter().map(row).collect()
+        };
+        let expected = ["bot-orders", "builder-schema"]
+            .map(|g| format!("\"{}\" \"approved\" \"{g}\" \"keep-orders\"", &g[..g.find('-').unwrap_or(0)]));
+        ensure!(who(&before) == expected, "{before:#}");
+        std::thread::sleep(Duration::from_millis(300));
+        cluster.cli(&["grant", "revoke", "bot-orders", "--reason", "over"])?.ok()?;
+        cluster.cli(&["lock", "create", "--target", "orders", "--reason", "stop"])?.ok()?;
+        cluster.settled()?;
+        for node in 0..3 {
+            let now = cluster.cli_at(node, &["access", "at", "--target", "orders", "-o", "json"])?.ok()?;
+            let now: serde_json::Value = serde_json::from_str(&now)?;
+            ensure!(who(&now) == ["\"builder\" \"revoked\" \"builder-schema\" \"keep-orders\""], "node {node}: {now:#}");
+            ensure!(now["locks"][0]["target"] == "orders", "{now:#}");
+            let then = cluster.cli_at(node, &["access", "at", "--target", "orders", "--time", &time, "-o", "json"])?.ok()?;
+            let then: serde_json::Value = serde_json::from_str(&then)?;
+            ensure!(then["reached"] == before["reached"], "node {node}: {then:#}");
+        }
+        Ok(())
+    });
+}
+
 /// Size of the audit log at its newest checkpoint.
 fn checkpoint(cluster: &Cluster) -> Result<u64> {
     let status = cluster.json(&["cluster", "status"])?;

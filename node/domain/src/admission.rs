@@ -6,6 +6,7 @@
 
 mod effective;
 pub mod permit;
+pub mod reach;
 mod recent;
 mod table;
 #[cfg(test)]
@@ -115,7 +116,7 @@ fn review(state: &State, attempt: &Attempt, now: LogTime, cited: &mut Cited) -> 
     if live.is_empty() {
         return Err(why_no_grant(state, &principal.name, target, now));
     }
-    let effective = effective::of(state, now, target, job, &live);
+    let effective = effective::of(state, now, target.protocol, job, &live);
     if effective.table.is_empty() {
         return Err(effective.locked.unwrap_or(Refusal::NoGrant));
     }

@@ -48,6 +48,7 @@ mod withdraw_request;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+pub(crate) use apply::pass;
 pub use apply::{Applied, Changes, apply};
 pub use authority::authorize;
 pub use decide_items::Decide;

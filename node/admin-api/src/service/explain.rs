@@ -71,6 +71,10 @@ impl pb::explain_server::Explain for Api {
         };
         call.answer(&state, answer)
     }
+
+    async fn list_access(&self, request: Request<pb::ListAccessRequest>) -> Result<Response<pb::ListAccessResponse>, Status> {
+        self.access_at(request).await
+    }
 }
 
 /// Accesses in the text form of permissions: each verb on exactly one resource, `*` standing for "any".
