@@ -5,4 +5,5 @@ mod apply;
 mod audit;
 mod commands;
 mod connection;
+mod documents;
 mod world;
