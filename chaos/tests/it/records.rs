@@ -82,6 +82,67 @@ fn without_a_quorum_nothing_is_forwarded_and_the_client_is_told_within_three_sec
     });
 }
 
+#[test]
+fn collectors_get_each_record_once_with_its_parties() {
+    with(Setup::default(), |cluster| {
+        let token = cluster.token("bot")?;
+        cluster.sql(&cluster.url(1, "bot", &token), "insert into orders values (1, 'a=b|c')")?.ok()?;
+        cluster.sql(&cluster.url(2, "bot", "wrong"), "select 1")?.fails(2)?;
+        let outcomes = |format: &str| cluster.cli(&["audit", "export", "--format", format])?.ok();
+        let events = wait::until("the insert's outcome", PATIENCE, || {
+            let lines = outcomes("ocsf")?;
+            let events: Vec<serde_json::Value> = lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+            let done = |e: &serde_json::Value| e["metadata"]["event_code"] == "outcome" && e["activity_name"] == "Write";
+            Ok(events.iter().any(done).then_some(events))
+        })?;
+        for (number, event) in events.iter().enumerate() {
+            ensure!(event["metadata"]["sequence"] == number, "record {number} is missing or twice: {event:#}");
+            ensure!(event["metadata"]["version"] == "1.8.0" && event["type_uid"].is_u64() && event["time"].is_u64(), "{event:#}");
+        }
+        let outcome =
+            events.iter().find(|e| e["metadata"]["event_code"] == "outcome" && e["activity_name"] == "Write").context("it is there")?;
+        ensure!(outcome["actor"]["user"]["name"] == "bot" && outcome["database"]["name"] == "orders", "{outcome:#}");
+        ensure!(outcome["src_endpoint"]["ip"] == "127.0.0.1" && outcome["status_id"] == 1, "{outcome:#}");
+        let cef = outcomes("cef")?;
+        ensure!(cef.lines().count() >= events.len() && cef.lines().all(|line| line.starts_with("CEF:0|Assize|Assize|")), "{cef}");
+        ensure!(cef.contains("'a\\=b|c'"), "escaped: {cef}");
+        let administration = cluster.cli(&["audit", "export", "--format", "json", "--log", "control"])?.ok()?;
+        ensure!(administration.lines().any(|line| line.contains("\"schema\":\"assize.audit.v1\"") && line.contains("put target orders")));
+        Ok(())
+    });
+}
+
+#[test]
+fn what_was_reachable_is_told_alike_by_every_node() {
+    with(Setup::default(), |cluster| {
+        let before = cluster.json(&["access", "at", "--target", "orders"])?;
+        let time = before["time"].as_str().context("a time")?.to_owned();
+        let who = |answer: &serde_json::Value| -> Vec<String> {
+            let rows = answer["reached"].as_array().cloned().unwrap_or_default();
+            let row =
+                |r: &serde_json::Value| format!("{} {} {} {}", r["principal"], r["outcome"], r["grants"][0]["grant"]["name"], r["job"]);
+            rows.iter().map(row).collect()
+        };
+        let expected = ["bot-orders", "builder-schema"]
+            .map(|g| format!("\"{}\" \"approved\" \"{g}\" \"keep-orders\"", &g[..g.find('-').unwrap_or(0)]));
+        ensure!(who(&before) == expected, "{before:#}");
+        std::thread::sleep(Duration::from_millis(300));
+        cluster.cli(&["grant", "revoke", "bot-orders", "--reason", "over"])?.ok()?;
+        cluster.cli(&["lock", "create", "--target", "orders", "--reason", "stop"])?.ok()?;
+        cluster.settled()?;
+        for node in 0..3 {
+            let now = cluster.cli_at(node, &["access", "at", "--target", "orders", "-o", "json"])?.ok()?;
+            let now: serde_json::Value = serde_json::from_str(&now)?;
+            ensure!(who(&now) == ["\"builder\" \"revoked\" \"builder-schema\" \"keep-orders\""], "node {node}: {now:#}");
+            ensure!(now["locks"][0]["target"] == "orders", "{now:#}");
+            let then = cluster.cli_at(node, &["access", "at", "--target", "orders", "--time", &time, "-o", "json"])?.ok()?;
+            let then: serde_json::Value = serde_json::from_str(&then)?;
+            ensure!(then["reached"] == before["reached"], "node {node}: {then:#}");
+        }
+        Ok(())
+    });
+}
+
 /// Size of the audit log at its newest checkpoint.
 fn checkpoint(cluster: &Cluster) -> Result<u64> {
     let status = cluster.json(&["cluster", "status"])?;

@@ -172,7 +172,7 @@ impl InMemory {
         let index = Index(inner.state.applied.0 + 1);
         let proposal = Proposal { id, actor, stamp: wall(), command };
         let applied = apply(&mut inner.state, index, &proposal);
-        inner.logs.control(index, &proposal, &applied.reply);
+        inner.logs.control(index, &proposal, &applied.reply, &applied.changes);
         Committed { index, reply: applied.reply }
     }
 

@@ -32,6 +32,8 @@ pub const AUDIT_BATCH: usize = 256;
 pub const QUERY_LIMIT_DEFAULT: u32 = 1000;
 /// Records looked at for one query that does not follow, so that a filter that matches nothing ends.
 pub const QUERY_SCAN_MAX: u64 = 5_000_000;
+/// Replays of the control log at once on one node: each holds a second control state.
+pub const REPLAYS_AT_ONCE: usize = 1;
 /// Items a slow reader may be behind before the node waits for it.
 pub const STREAM_BACKLOG: usize = 64;
 /// How often a following query looks for new records.

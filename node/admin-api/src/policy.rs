@@ -110,6 +110,7 @@ pub const POLICY: &[Row] = &[
     row("/assize.admin.v1.Sessions/ListSessions", Read, "session"),
     row("/assize.admin.v1.Sessions/EndSession", Write, "session"),
     row("/assize.admin.v1.Explain/ExplainAccess", Read, "principal"),
+    row("/assize.admin.v1.Explain/ListAccess", Read, "audit"),
     row("/assize.admin.v1.Audit/QueryRecords", Read, "audit"),
     row("/assize.admin.v1.Audit/GetCheckpoint", Read, "audit"),
     row("/assize.admin.v1.Audit/GetInclusionProof", Read, "audit"),

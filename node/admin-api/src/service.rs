@@ -1,5 +1,6 @@
 //! The services, one a file, and the router that holds them all.
 
+mod access;
 mod audit;
 mod cluster;
 mod credentials;

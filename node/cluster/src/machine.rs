@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use domain::audit::leaf::ControlLeaf;
-use domain::command::{Command, apply};
+use domain::command::apply;
 use domain::encoding::{decode_proposal, encode_reply, encode_row};
 use domain::id::Index;
 use domain::state::State;
@@ -47,7 +47,8 @@ impl Machine for ControlMachine {
         let reply = Bytes::from(encode_reply(&applied.reply));
         let rows = applied.changes.touched.iter().map(|row| encode_row(&self.state, row)).collect();
         // Time passing is no act of administration; without ticks the log of those stays readable.
-        let leaf = (!matches!(proposal.command, Command::Tick)).then(|| ControlLeaf::encode(Index(index), payload, &reply));
+        let due = ControlLeaf::is_due(Index(index), &proposal.command, &applied.changes);
+        let leaf = due.then(|| ControlLeaf::encode(Index(index), payload, &reply));
         Ok(Applied { reply, rows, leaves: leaf.into_iter().collect() })
     }
 

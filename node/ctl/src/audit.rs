@@ -1,6 +1,7 @@
 //! `assize audit`: records, signed heads, and an export that is verified offline.
 
 pub(crate) mod export;
+mod format;
 pub(crate) mod verify;
 
 use clap::{Args, Subcommand};
@@ -19,7 +20,7 @@ pub enum AuditCommand {
     Query(QueryArgs),
     /// The latest signed head of a log, or the one at a size
     Checkpoint(CheckpointArgs),
-    /// Write everything a verifier needs into a file
+    /// Write everything a verifier needs into a file, or the records for a log collector
     Export(export::ExportArgs),
     /// Check an export offline: needs no cluster
     Verify(VerifyArgs),

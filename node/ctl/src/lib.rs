@@ -6,6 +6,7 @@
 //!
 //! A command is first what was typed ([`Command`]), then requests, then an answer printed as a table or as proto3 JSON.
 
+mod access;
 mod apply;
 mod audit;
 mod client;
@@ -19,6 +20,7 @@ mod output;
 mod text;
 mod when;
 
+pub use access::AccessCommand;
 pub use audit::AuditCommand;
 pub use local::{InitArgs, JoinArgs, LocalOps, RecoverArgs};
 pub use noun::cluster::ClusterCommand;
@@ -115,6 +117,9 @@ pub enum Command {
     Session(noun::session::SessionCommand),
     /// What would be decided, and why
     Explain(explain::ExplainArgs),
+    /// Who could reach what, and who approved it
+    #[command(subcommand)]
+    Access(AccessCommand),
     /// The audit log and its proofs
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -180,6 +185,7 @@ pub async fn run_to(options: Options, command: Command, local: &dyn LocalOps, ou
         Command::Lock(command) => command.run(client, &mut out).await,
         Command::Session(command) => command.run(client, &mut out).await,
         Command::Explain(args) => explain::run(client, args, &mut out).await,
+        Command::Access(command) => command.run(client, &mut out).await,
         Command::Audit(command) => command.run(client, &mut out).await,
         Command::Cluster(command) => command.run(client, &mut out).await,
         Command::Login(_) => Ok(()),

@@ -6,6 +6,7 @@
 
 mod effective;
 pub mod permit;
+pub mod reach;
 mod recent;
 mod table;
 #[cfg(test)]
@@ -128,7 +129,7 @@ fn review(
     if live.is_empty() {
         return Err(why_no_grant(state, &principal.name, target, now));
     }
-    let effective = effective::of(state, now, target, job, &live);
+    let effective = effective::of(state, now, target.protocol, job, &live);
     if effective.table.is_empty() {
         return Err(effective.locked.unwrap_or(Refusal::NoGrant));
     }

@@ -7,4 +7,5 @@ pub mod leaf;
 pub mod merkle;
 pub mod proof;
 pub mod record;
+pub mod replay;
 pub mod verify;

@@ -51,6 +51,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use apply::pass;
 pub use apply::{Applied, Changes, apply};
 pub use authority::authorize;
 pub use decide_items::Decide;

@@ -4,7 +4,7 @@ use domain::audit::checkpoint::{Checkpoint, Origin, VerifierKey};
 use domain::audit::leaf::ControlLeaf;
 use domain::audit::merkle::{self, Frontier, Hash};
 use domain::audit::record::{self, Event, Header};
-use domain::command::{Command, Proposal, Reply};
+use domain::command::{Changes, Proposal, Reply};
 use domain::encoding::{encode_proposal, encode_reply};
 use domain::id::{Index, NodeId};
 use futures_util::FutureExt;
@@ -22,8 +22,8 @@ pub(super) struct Logs {
 }
 
 impl Logs {
-    pub(super) fn control(&mut self, index: Index, proposal: &Proposal, reply: &Reply) {
-        if !matches!(proposal.command, Command::Tick) {
+    pub(super) fn control(&mut self, index: Index, proposal: &Proposal, reply: &Reply, changes: &Changes) {
+        if ControlLeaf::is_due(index, &proposal.command, changes) {
             let leaf = ControlLeaf::encode(index, &encode_proposal(proposal).into(), &encode_reply(reply).into());
             self.control.push(leaf.to_vec());
         }

@@ -81,6 +81,10 @@ impl pb::explain_server::Explain for Api {
         };
         call.answer(&state, answer)
     }
+
+    async fn list_access(&self, request: Request<pb::ListAccessRequest>) -> Result<Response<pb::ListAccessResponse>, Status> {
+        self.access_at(request).await
+    }
 }
 
 /// What the active policy takes away, a line each. Its refusal of an admission stands among the reasons.

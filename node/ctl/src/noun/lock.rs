@@ -123,7 +123,7 @@ impl LockCommand {
     }
 }
 
-fn on(lock: &pb::Lock) -> String {
+pub(crate) fn on(lock: &pb::Lock) -> String {
     match &lock.on {
         Some(On::Principal(name)) => format!("principal {name}"),
         Some(On::Target(name)) => format!("target {name}"),

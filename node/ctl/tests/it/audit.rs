@@ -110,3 +110,26 @@ async fn queries_print_a_record_a_line() {
     let record: proto::admin::AuditRecord = serde_json::from_str(said.trim()).expect("a line of JSON");
     assert!(record.summary.starts_with("found cluster test: "));
 }
+
+#[tokio::test]
+async fn records_are_exported_for_collectors_each_once_and_in_order() {
+    let world = World::new().await;
+    fill(&world, 30);
+    let said = world.line("audit export --format ocsf").await.ok();
+    let events: Vec<serde_json::Value> = said.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
+    let numbers: Vec<u64> = events.iter().filter_map(|event| event["metadata"]["sequence"].as_u64()).collect();
+    assert_eq!(numbers, (0..30).collect::<Vec<_>>());
+    assert_eq!((&events[0]["class_uid"], &events[0]["entity"]["name"]), (&3004.into(), &"revocation-0".into()));
+
+    let said = world.line("audit export --format cef --log control --log audit/0 --from 1").await.ok();
+    assert!(said.starts_with("CEF:0|Assize|Assize|"), "{said}");
+    assert_eq!(said.matches("cat=audit/0").count(), 29);
+    assert!(said.contains("|command|"), "{said}");
+
+    let file = world.path("records.jsonl").display().to_string();
+    let said = world.run(&["audit", "export", "--format", "json", "--until", "2000-01-01", "--out", &file]).await.ok();
+    assert_eq!(said, format!("0 records in {file}\n"));
+    let (code, said) = world.run(&["audit", "export", "--format", "json", "--out", &file]).await.failed();
+    assert_eq!((code, said.contains("exists already")), (2, true));
+    assert_eq!(world.line("audit export --from 3 --out x").await.failed().0, 2, "a proof is of the whole log");
+}

@@ -66,6 +66,11 @@ pub(crate) async fn typed(words: &[&str]) -> Ran {
     Ran { out: String::from_utf8(out).expect("commands print text"), failure }
 }
 
+/// Whether the words after the program's name are a command.
+pub(crate) fn parses(words: &[String]) -> Result<(), String> {
+    Cli::try_parse_from(std::iter::once("assize").chain(words.iter().map(String::as_str))).map(drop).map_err(|e| e.to_string())
+}
+
 pub(crate) struct World {
     pub(crate) running: Running,
     pub(crate) folder: tempfile::TempDir,
@@ -120,7 +125,7 @@ impl World {
     }
 }
 
-fn split(line: &str) -> Vec<String> {
+pub(crate) fn split(line: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut quoted = false;
     for c in line.chars() {

@@ -11,7 +11,6 @@ use crate::operation::Protocol;
 use crate::permission::{Permission, PermissionSet};
 use crate::refusal::Refusal;
 use crate::state::State;
-use crate::target::Target;
 use crate::time::LogTime;
 
 /// Lines of what was dropped that a record carries.
@@ -34,7 +33,7 @@ pub(super) struct Effective {
     pub(super) roles: BTreeSet<Name>,
 }
 
-pub(super) fn of(state: &State, now: LogTime, target: &Target, job: Option<&Job>, grants: &[&Grant]) -> Effective {
+pub(super) fn of(state: &State, now: LogTime, protocol: Protocol, job: Option<&Job>, grants: &[&Grant]) -> Effective {
     let mut reading = Reading { state, now, locked: None, lock_ends: None, roles: BTreeSet::new() };
     let needed = job.map(|job| reading.with_roles(&job.permissions, &job.roles));
     let mut table = Table::default();
@@ -47,11 +46,11 @@ pub(super) fn of(state: &State, now: LogTime, target: &Target, job: Option<&Job>
             (Some(_), GrantSource::Request(_)) | (None, _) => granted,
             (Some(needed), GrantSource::Baseline | GrantSource::Declared | GrantSource::Review(_)) if needed.covers(&granted) => granted,
             (Some(needed), GrantSource::Baseline | GrantSource::Declared | GrantSource::Review(_)) => {
-                dropped.extend(beyond(&granted, needed, target.protocol));
+                dropped.extend(beyond(&granted, needed, protocol));
                 granted.intersect(needed)
             }
         };
-        for permission in admitted.iter().filter(|p| p.protocol == target.protocol) {
+        for permission in admitted.iter().filter(|p| p.protocol == protocol) {
             table.add(grant.id, permission);
         }
         sets.push(admitted);

@@ -1,11 +1,13 @@
-//! A leaf of the control log: a command, by whom, and what it answered. Log time passing (`Tick`) makes no leaf.
+//! A leaf of the control log: a command, by whom, and what it answered. Log time passing (`Tick`) makes no leaf, but
+//! for the tick that opens the next review of a series: the review takes its id from it.
 
 use bytes::Bytes;
 use prost::Message;
 
-use crate::command::{Proposal, Reply};
+use crate::command::{Changes, Command, Proposal, Reply};
 use crate::encoding::{DecodeError, decode_proposal, decode_reply};
-use crate::id::Index;
+use crate::id::{Index, ReviewId};
+use crate::state::rows::RowKey;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ControlLeaf {
@@ -30,6 +32,11 @@ struct StoredLeaf {
 }
 
 impl ControlLeaf {
+    /// Whether an entry belongs in the log of administration.
+    pub fn is_due(index: Index, command: &Command, changes: &Changes) -> bool {
+        !matches!(command, Command::Tick) || changes.touched.contains(&RowKey::Review(ReviewId(index.0)))
+    }
+
     /// From the bytes that the log holds: encoding them anew would make the leaf another one after an upgrade.
     pub fn encode(index: Index, proposal: &Bytes, reply: &Bytes) -> Bytes {
         let leaf = StoredLeaf { version: LEAF_VERSION, index: index.0, proposal: proposal.clone(), reply: reply.clone() };

@@ -71,6 +71,18 @@ pub fn apply(state: &mut State, index: Index, proposal: &Proposal) -> Applied {
     Applied { reply, changes: Changes { touched: step.touched, narrowing } }
 }
 
+/// An entry without an act of its own at `index`: log time passes to `now`, and open reviews go on. `false` when it left
+/// nothing to do for another one.
+pub(crate) fn pass(state: &mut State, index: Index, now: LogTime) -> bool {
+    let now = state.now.max(now);
+    state.applied = index;
+    state.now = now;
+    let actor = Actor::Operator;
+    let mut step = Step::new(state, index, now, &actor);
+    sweep::sweep(&mut step, false);
+    sweep::work(&mut step)
+}
+
 /// Log time never goes back, and only an operator moves it far ahead at once. The first stamp of all is taken as it is.
 fn log_time(before: LogTime, proposal: &Proposal) -> LogTime {
     let bound = match proposal.actor {

@@ -43,14 +43,16 @@ pub(super) fn sweep(step: &mut Step<'_>, tick: bool) {
     }
 }
 
-/// What open reviews have to do to their items: after the command, so that a small review is complete at once.
-pub(super) fn work(step: &mut Step<'_>) {
+/// What open reviews have to do to their items: after the command, so that a small review is complete at once. `true`
+/// when some is left for the next entry.
+pub(super) fn work(step: &mut Step<'_>) -> bool {
     let mut left = REVIEW_WORK_PER_ENTRY;
     while left > 0
         && let Some(id) = step.state.indexes().reviews_work.get_min().copied()
     {
         left -= decide_items::work(step, id, left).max(1);
     }
+    !step.state.indexes().reviews_work.is_empty()
 }
 
 /// It is due; or, long closed, forgotten.
