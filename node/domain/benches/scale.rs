@@ -12,6 +12,7 @@ use domain::encoding::encode_row;
 use domain::grant::{GrantSource, TargetSelector};
 use domain::id::{BootId, GrantId, Index, Name, NodeId, SessionId};
 use domain::operation::Protocol;
+use domain::policy::NoRules;
 use domain::principal::PrincipalKind;
 use domain::review::{Overdue, Reviewers, Scope, Terms};
 use domain::state::State;
@@ -168,9 +169,9 @@ fn main() {
     let attempt = Attempt { session, principal: busy, on_behalf_of: None, target: name("orders") };
     let now = log.state.now;
     let begun = Instant::now();
-    let mut admission = admit(&log.state, &attempt, now);
+    let mut admission = admit(&log.state, &attempt, now, &NoRules);
     for _ in 1..ADMISSIONS {
-        admission = admit(&log.state, &attempt, now);
+        admission = admit(&log.state, &attempt, now, &NoRules);
     }
     println!("admission of an agent with {GRANTS_OF_ONE} grants: {:?}", begun.elapsed() / ADMISSIONS);
     let mut recent = Recent::default();

@@ -48,6 +48,9 @@ fn refused(path: &str) -> Option<&'static str> {
     }
 }
 
+/// A file of data: its name, the path its contents stand at, and those.
+type DataFile<'a> = (&'a str, Vec<&'a str>, serde_json::Value);
+
 impl Bundle {
     /// # Errors
     /// On a file that does not belong into a bundle, or more and longer ones than there may be.
@@ -147,7 +150,7 @@ impl Bundle {
     }
 
     /// All `data.json` files, each under the path of its directory.
-    pub(crate) fn data(&self) -> Result<Vec<(&str, Vec<&str>, serde_json::Value)>, Fault> {
+    pub(crate) fn data(&self) -> Result<Vec<DataFile<'_>>, Fault> {
         let is_data = |path: &&str| *path == DATA || path.ends_with("/data.json");
         let files = self.files().filter(|(path, _)| is_data(path));
         files

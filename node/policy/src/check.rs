@@ -431,10 +431,9 @@ fn path_of(expr: &Expr) -> Option<Vec<String>> {
         }
         Expr::RefBrack { refr, index, .. } => {
             let mut path = path_of(refr)?;
-            match &**index {
-                Expr::String { value: Value::String(text), .. } => path.push(text.to_string()),
-                // `deny[x]`: the rule is deny.
-                _ => {}
+            // In `deny[x]` the rule is deny.
+            if let Expr::String { value: Value::String(text), .. } = &**index {
+                path.push(text.to_string());
             }
             Some(path)
         }

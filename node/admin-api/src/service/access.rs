@@ -45,7 +45,9 @@ impl Api {
         };
         let mut reached = Vec::new();
         for name in &principals {
-            reached.extend(reach_of(&state, name, target.as_ref(), at).into_iter().map(|reach| to_wire(&state, reach, at)));
+            reached.extend(
+                reach_of(&state, name, target.as_ref(), at, call.control().rules()).into_iter().map(|reach| to_wire(&state, reach, at)),
+            );
             tokio::task::yield_now().await;
         }
         let locks = state.locks.values().filter(|lock| lock.is_live(at)).map(|found| lock::to_wire(found, at)).collect();

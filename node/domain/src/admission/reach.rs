@@ -8,6 +8,7 @@ use crate::id::{BootId, GrantId, Index, Name, NodeId, SessionId};
 use crate::lock::LockOn;
 use crate::operation::Protocol;
 use crate::permission::PermissionSet;
+use crate::policy::Rules;
 use crate::refusal::Refusal;
 use crate::state::State;
 use crate::target::Target;
@@ -27,7 +28,7 @@ pub struct Reach {
 }
 
 /// What `principal` could reach at `now`, by target, its administration last.
-pub fn reach_of(state: &State, principal: &Name, only: Option<&Name>, now: LogTime) -> Vec<Reach> {
+pub fn reach_of(state: &State, principal: &Name, only: Option<&Name>, now: LogTime, rules: &dyn Rules) -> Vec<Reach> {
     let live: Vec<&Grant> = state.grants_of(principal).filter(|grant| grant.is_live(now)).collect();
     let mut targets: BTreeSet<&Name> = BTreeSet::new();
     for grant in &live {
@@ -38,7 +39,8 @@ pub fn reach_of(state: &State, principal: &Name, only: Option<&Name>, now: LogTi
         }
     }
     let wanted = targets.into_iter().filter(|name| only.is_none_or(|only| only == *name));
-    let mut found: Vec<Reach> = wanted.filter_map(|name| Some(at_target(state, principal, state.targets.get(name)?, &live, now))).collect();
+    let mut found: Vec<Reach> =
+        wanted.filter_map(|name| Some(at_target(state, principal, state.targets.get(name)?, &live, now, rules))).collect();
     let admin: Vec<&Grant> = live.into_iter().filter(|grant| grant.target == TargetSelector::Assize).collect();
     if !admin.is_empty() && only.is_none_or(|only| only.as_str() == "assize") {
         found.push(administration(state, principal, &admin, now));
@@ -46,11 +48,11 @@ pub fn reach_of(state: &State, principal: &Name, only: Option<&Name>, now: LogTi
     found
 }
 
-fn at_target(state: &State, principal: &Name, target: &Target, live: &[&Grant], now: LogTime) -> Reach {
+fn at_target(state: &State, principal: &Name, target: &Target, live: &[&Grant], now: LogTime, rules: &dyn Rules) -> Reach {
     // A session that no node has: nothing is locked by it.
     let session = SessionId { node: NodeId(0), boot: BootId(0), number: 0 };
     let attempt = Attempt { session, principal: principal.clone(), on_behalf_of: None, target: target.name.clone() };
-    let admission = admit(state, &attempt, now);
+    let admission = admit(state, &attempt, now, rules);
     let selecting: Vec<&Grant> = live.iter().copied().filter(|grant| grant.target.selects(target)).collect();
     let admitted = admission.permit.is_some();
     let grants = given(state, principal, target.protocol, &selecting, admitted, now);
@@ -112,6 +114,7 @@ mod tests {
     use super::*;
     use crate::command::Command;
     use crate::fixture::{World, by, grant_command, name, perms};
+    use crate::policy::NoRules;
 
     fn permissions(found: &[Reach]) -> Vec<(String, String)> {
         let target = |reach: &Reach| reach.target.as_ref().map_or("assize".to_owned(), ToString::to_string);
@@ -123,22 +126,22 @@ mod tests {
     fn what_a_grant_gives_is_cut_to_the_job() {
         let mut world = World::new();
         let select = perms("postgres:select on app.public.*").to_string();
-        let found = reach_of(&world.state, &name("bot"), None, world.state.now);
+        let found = reach_of(&world.state, &name("bot"), None, world.state.now, &NoRules);
         assert_eq!(permissions(&found), [("orders".to_owned(), select.clone())]);
         assert_eq!(found[0].outcome, Outcome::Approved);
         world.grant(by("ana"), grant_command("bot", "orders", "postgres:insert,delete on app.public.*"));
-        let found = reach_of(&world.state, &name("bot"), None, world.state.now);
+        let found = reach_of(&world.state, &name("bot"), None, world.state.now, &NoRules);
         assert_eq!(permissions(&found), [("orders".to_owned(), format!("{select}; {}", perms("postgres:insert on app.public.*")))]);
         assert!(matches!(found[0].outcome, Outcome::Modified { .. }), "{found:?}");
-        assert_eq!(reach_of(&world.state, &name("fay"), None, world.state.now), []);
-        assert_eq!(reach_of(&world.state, &name("bot"), Some(&name("elsewhere")), world.state.now), []);
+        assert_eq!(reach_of(&world.state, &name("fay"), None, world.state.now, &NoRules), []);
+        assert_eq!(reach_of(&world.state, &name("bot"), Some(&name("elsewhere")), world.state.now, &NoRules), []);
     }
 
     #[test]
     fn a_lock_leaves_the_grant_in_the_list_without_what_it_gave() {
         let mut world = World::new();
         world.lock(by("ana"), Command::CreateLock { on: LockOn::Target(name("orders")), reason: "stop".into(), expires: None });
-        let found = reach_of(&world.state, &name("bot"), None, world.state.now);
+        let found = reach_of(&world.state, &name("bot"), None, world.state.now, &NoRules);
         assert_eq!(permissions(&found), [("orders".to_owned(), String::new())]);
         assert!(matches!(found[0].outcome, Outcome::Revoked(Refusal::Locked { .. })), "{found:?}");
     }
@@ -146,7 +149,7 @@ mod tests {
     #[test]
     fn administrators_are_listed_like_everybody_else() {
         let world = World::new();
-        let found = reach_of(&world.state, &name("ana"), None, world.state.now);
+        let found = reach_of(&world.state, &name("ana"), None, world.state.now, &NoRules);
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].target.as_ref(), &found[0].outcome), (None, &Outcome::Approved));
         assert!(!found[0].grants[0].1.is_empty());

@@ -18,6 +18,7 @@ fn token(id: u64, usage: TokenUse, secret: &Secret, expires: Option<u64>) -> Tok
         scram: verifier::create_default(secret, [9; 16]),
         label: String::new(),
         expires: expires.map(LogTime),
+        review_due: None,
         issued_by: name("owner"),
         issued: LogTime(0),
     }

@@ -97,6 +97,7 @@ impl World {
             valid_from: None,
             expires: Some(LogTime(1_800_000_000_000)),
             review_due: None,
+            under_review: None,
             strict: false,
             source: GrantSource::Baseline,
             status: GrantStatus::Active,

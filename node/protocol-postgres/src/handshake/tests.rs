@@ -38,6 +38,7 @@ fn agent(secrets: &[&Secret]) -> State {
             scram,
             label: String::new(),
             expires: None,
+            review_due: None,
             issued_by,
             issued: LogTime(0),
         };

@@ -5,6 +5,7 @@ use crate::admission::reach::{Reach, reach_of};
 use crate::command::{Command, Proposal, Reply};
 use crate::fixture::{World, administration, by, grant_command, name, perms, review_command, terms};
 use crate::lock::LockOn;
+use crate::policy::NoRules;
 use crate::review::Overdue;
 
 /// The leaves that a world's log makes, and the state after each.
@@ -32,7 +33,7 @@ fn replayed(leaves: &[(ControlLeaf, State)], until: LogTime) -> Result<(State, I
 
 /// Without versions: what ended by itself did so at an entry that leaves do not show.
 fn everybody(state: &State, now: LogTime) -> Vec<Reach> {
-    let mut all: Vec<Reach> = state.principals.keys().flat_map(|who| reach_of(state, who, None, now)).collect();
+    let mut all: Vec<Reach> = state.principals.keys().flat_map(|who| reach_of(state, who, None, now, &NoRules)).collect();
     all.iter_mut().for_each(|reach| reach.cited = Default::default());
     all
 }
@@ -86,7 +87,7 @@ fn between_two_leaves_time_passes_too() {
     let made = leaves.iter().find(|(leaf, _)| matches!(leaf.reply, Reply::Lock(_))).expect("a lock").0.proposal.stamp;
     let sets = |until: LogTime| {
         let (state, _) = replayed(&leaves, until).expect("it can be told");
-        reach_of(&state, &name("bot"), None, until).into_iter().flat_map(|r| r.grants).map(|(_, set)| set).collect::<Vec<_>>()
+        reach_of(&state, &name("bot"), None, until, &NoRules).into_iter().flat_map(|r| r.grants).map(|(_, set)| set).collect::<Vec<_>>()
     };
     let both = [perms("postgres:select on app.public.*"), perms("postgres:insert on app.public.*")];
     assert_eq!(sets(LogTime(made.0 - 90 * 60 * 1000)), both, "half an hour after it was granted");
