@@ -45,6 +45,7 @@ mod tests {
             "Policies",
             "Principals",
             "Requests",
+            "Reviews",
             "Roles",
             "Sessions",
             "Targets",

@@ -33,7 +33,11 @@ fn a_policy_holds_on_every_node_from_one_entry_on_and_is_taken_back_by_one() {
         cluster.cli(&[&["grant", "create", "--principal", "dave", "--target", "assize"][..], &may].concat())?.ok()?;
 
         // Checked where it lies, and told by file and line.
-        let wrong = bundle(cluster, "wrong", &[("operation.rego", &FIRST.replace("\"delete\" in", "time.now_ns() > 0; \"delete\" in"))])?;
+        let wrong = bundle(
+            cluster,
+            "wrong",
+            &[("operation.rego", &FIRST.replace("if \"delete\" in input.operation.verbs", "if time.now_ns() > 0"))],
+        )?;
         let refused = cluster.cli(&["policy", "publish", &wrong])?.fails(1)?;
         ensure!(refused.contains("operation.rego:3") && refused.contains("input.time_ns"), "{refused}");
         let masks = bundle(cluster, "masks", &[("operation.rego", &format!("{FIRST}\nmask contains \"email\"\n"))])?;
