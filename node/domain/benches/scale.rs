@@ -2,6 +2,8 @@
 //!
 //! `cargo bench -p domain` prints the figures; nothing here is asserted.
 
+#![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "the core has no clock and reads no file; what measures it does")]
+
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
