@@ -318,6 +318,16 @@ pub(crate) fn target_command(target: &str) -> Command {
     }
 }
 
+/// The same target under another owner, with another number of approvals.
+pub(crate) fn deciding_on_target(target: &str, by: Option<&str>, approvals: u32) -> Command {
+    let mut command = target_command(target);
+    if let Command::PutTarget { owner, approvals_needed, .. } = &mut command {
+        *owner = by.map(name);
+        *approvals_needed = approvals;
+    }
+    command
+}
+
 pub(crate) fn job_command(job: &str, permissions: &str) -> Command {
     Command::PutJob {
         name: name(job),

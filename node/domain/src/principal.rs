@@ -31,6 +31,15 @@ pub enum TokenUse {
     Admin,
 }
 
+impl TokenUse {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TokenUse::Gateway => "gateway",
+            TokenUse::Admin => "admin",
+        }
+    }
+}
+
 /// What is kept of a token: enough to check it, not enough to use it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {

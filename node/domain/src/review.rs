@@ -316,6 +316,25 @@ impl Overdue {
     }
 }
 
+impl Standing {
+    /// Its last stage has not spoken, whatever became of it at the due date.
+    pub fn is_undecided(self) -> bool {
+        match self {
+            Standing::Waits { .. } | Standing::Defaulted(_) => true,
+            Standing::Decided(_) | Standing::Ended => false,
+        }
+    }
+
+    pub fn in_words(self) -> String {
+        match self {
+            Standing::Waits { .. } => "undecided".to_owned(),
+            Standing::Decided(outcome) => outcome.in_words().to_owned(),
+            Standing::Defaulted(default) => format!("{} by default", default.in_words()),
+            Standing::Ended => "ended".to_owned(),
+        }
+    }
+}
+
 impl Outcome {
     pub fn in_words(self) -> &'static str {
         match self {

@@ -10,7 +10,7 @@ use domain::id::{Digest, Index};
 use domain::lock::LockOn;
 use domain::member::{MemberRole, NodeReceipt};
 use domain::permission::PermissionSet;
-use domain::principal::{PrincipalKind, TokenUse};
+use domain::principal::PrincipalKind;
 use domain::request::Ask;
 use domain::review::{Choice, Reviewers, Risk, Terms};
 use domain::target::UpstreamTls;
@@ -94,11 +94,7 @@ pub(crate) fn in_words(command: &Command) -> String {
             .expecting(*expect),
         Command::DeletePrincipal { name, expect } => Words::new(format!("delete principal {name}")).expecting(*expect),
         Command::IssueToken { principal, usage, label, expires, lookup, scram: _ } => {
-            let usage = match usage {
-                TokenUse::Gateway => "gateway",
-                TokenUse::Admin => "admin",
-            };
-            Words::new(format!("issue {principal} a token for the {usage}"))
+            Words::new(format!("issue {principal} a token for the {}", usage.as_str()))
                 .quoted("label", label)
                 .optional("expires", expires.map(time))
                 .term("hash", digest(lookup))

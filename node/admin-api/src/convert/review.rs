@@ -3,10 +3,7 @@ use std::time::Duration;
 use domain::command::{Command, Decide};
 use domain::id::{Index, Name};
 use domain::operation::{Protocol, Verb};
-use domain::principal::TokenUse;
-use domain::review::{
-    Access, Choice, Handed, Item, ItemDecision, Overdue, Review, ReviewStatus, Reviewers, Risk, Scope, Standing, Subject, Terms,
-};
+use domain::review::{Access, Choice, Handed, Item, ItemDecision, Overdue, Review, ReviewStatus, Reviewers, Risk, Scope, Subject, Terms};
 use domain::state::State;
 use proto::admin as pb;
 use proto::types;
@@ -115,10 +112,7 @@ pub(crate) fn item_to_wire(state: &State, review: &Review, number: u32, item: &I
         Subject::Token { id, usage, label, issued_by, issued, expires } => {
             let token = pb::ReviewToken {
                 id: id.to_string(),
-                usage: match usage {
-                    TokenUse::Gateway => "gateway".into(),
-                    TokenUse::Admin => "admin".into(),
-                },
+                usage: usage.as_str().into(),
                 label: show(label).text,
                 issued_by: issued_by.to_string(),
                 issued: Some(timestamp(*issued)),
@@ -134,19 +128,10 @@ pub(crate) fn item_to_wire(state: &State, review: &Review, number: u32, item: &I
         risk: risk_to_wire(Some(item.risk)).into(),
         etag: current.filter(|_| state.is_there(item)).map(etag).unwrap_or_default(),
         changed,
-        standing: standing(state.standing(review, number, item)),
+        standing: state.standing(review, number, item).in_words(),
         stage: review.stage(history) + 1,
         decisions: history.map(|h| h.decisions.iter().map(decision_to_wire).collect()).unwrap_or_default(),
         handed: history.map(|h| h.handed.iter().map(handed_to_wire).collect()).unwrap_or_default(),
-    }
-}
-
-fn standing(standing: Standing) -> String {
-    match standing {
-        Standing::Waits { .. } => "undecided".into(),
-        Standing::Decided(outcome) => outcome.in_words().into(),
-        Standing::Defaulted(default) => format!("{} by default", default.in_words()),
-        Standing::Ended => "ended".into(),
     }
 }
 

@@ -2,7 +2,7 @@ use std::pin::Pin;
 
 use domain::command::{Command, Reply};
 use domain::id::{Name, ReviewId};
-use domain::review::{Item, Review, Standing, report};
+use domain::review::{Item, Review, report};
 use futures_util::Stream;
 use proto::admin as pb;
 use tonic::{Request, Response, Status};
@@ -56,7 +56,7 @@ impl pb::reviews_server::Reviews for Api {
         let all = call.has_right(&state, review.name.as_str()) && !message.mine;
         let wanted = state.items_of(review.id).filter(|(number, item)| {
             (all || state.may_review(call.me(), &review, *number, item).is_ok())
-                && (!message.undecided || is_undecided(state.standing(&review, *number, item)))
+                && (!message.undecided || state.standing(&review, *number, item).is_undecided())
         });
         let filter = format!("{}\0{}\0{}", review.id, message.mine, message.undecided);
         let ask = Ask { size: message.page_size, token: &message.page_token, filter };
@@ -111,13 +111,6 @@ impl pb::reviews_server::Reviews for Api {
         let parts: Vec<_> = text.chunks(limits::REPORT_PART).map(|part| Ok(pb::ExportReviewResponse { data: part.to_vec() })).collect();
         let stream: Self::ExportReviewStream = Box::pin(tokio_stream::iter(parts));
         call.answer(&state, stream)
-    }
-}
-
-fn is_undecided(standing: Standing) -> bool {
-    match standing {
-        Standing::Waits { .. } | Standing::Defaulted(_) => true,
-        Standing::Decided(_) | Standing::Ended => false,
     }
 }
 

@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 use super::check::{invalid, long, not_found, permissions, roles_exist};
 use super::step::Step;
 use super::{Actor, Rejection, Reply};
-use crate::grant::{Grant, GrantSource, GrantStatus};
-use crate::id::{Index, Name, ReviewId, RevocationId};
+use crate::grant::{Grant, GrantSource};
+use crate::id::{Index, Name, ReviewId};
 use crate::limits::{ITEM_DECISIONS_MAX, REVIEW_DECISIONS_MAX};
 use crate::permission::PermissionSet;
-use crate::review::{Access, Choice, History, Item, ItemDecision, Outcome, Overdue, Review, ReviewStatus, Standing, Subject};
+use crate::review::{Access, Choice, Item, ItemDecision, Outcome, Overdue, Review, ReviewStatus, Standing, Subject};
 use crate::state::State;
 use crate::time::LogTime;
 
@@ -146,7 +146,7 @@ fn carry_out(step: &mut Step<'_>, review: &mut Review, by: &Name, decide: Decide
     let key = (review.id, decide.item);
     let Some(item) = step.state.item(review.id, decide.item).cloned() else { unreachable!("was checked") };
     let mut history = step.state.review_history.get(&key).cloned().unwrap_or_default();
-    let open_before = is_undecided(review, Some(&history));
+    let open_before = review.standing(Some(&history)).is_undecided();
     let before = match (&item.subject, &decide.choice) {
         (Subject::Grant(of), Choice::Modify { .. }) => {
             step.state.grants.get(&of.id).map(|grant| Access { permissions: grant.permissions.clone(), roles: grant.roles.clone() })
@@ -165,7 +165,7 @@ fn carry_out(step: &mut Step<'_>, review: &mut Review, by: &Name, decide: Decide
         before,
         rationale: decide.rationale,
     });
-    let undecided = is_undecided(review, Some(&history));
+    let undecided = review.standing(Some(&history)).is_undecided();
     if open_before && !undecided {
         review.undecided -= 1;
     }
@@ -179,32 +179,16 @@ fn carry_out(step: &mut Step<'_>, review: &mut Review, by: &Name, decide: Decide
     }
 }
 
-/// Its last stage has not spoken, whatever became of it at the due date.
-fn is_undecided(review: &Review, history: Option<&History>) -> bool {
-    match review.standing(history) {
-        Standing::Waits { .. } | Standing::Defaulted(_) => true,
-        Standing::Decided(_) | Standing::Ended => false,
-    }
-}
-
 /// The person who said so, the review and the reason stay with the tombstone.
 fn revoke(step: &mut Step<'_>, review: &Review, item: &Item, by: Name, reason: String) {
     match &item.subject {
         Subject::Grant(of) => {
-            let Some(mut grant) = step.state.grants.get(&of.id).filter(|grant| !grant.has_ended(step.now)).cloned() else { return };
-            let reason = format!("{}: {reason}", review.id);
-            grant.status = GrantStatus::Revoked { by, at: step.now, reason, revocation: RevocationId(step.index.0) };
-            grant.version = step.index;
-            grant.narrowed = step.index;
-            step.put_grant(grant);
+            let Some(grant) = step.state.grants.get(&of.id).filter(|grant| !grant.has_ended(step.now)).cloned() else { return };
+            step.revoke_grant(grant, by, format!("{}: {reason}", review.id));
         }
         Subject::Token { id, .. } => {
-            let Some(mut principal) = step.state.principals.get(&item.principal).cloned() else { return };
-            if principal.tokens.remove(id).is_some() {
-                principal.version = step.index;
-                principal.narrowed = step.index;
-                step.put_principal(principal);
-            }
+            let Some(principal) = step.state.principals.get(&item.principal).cloned() else { return };
+            step.revoke_token(principal, *id);
         }
     }
 }
@@ -227,22 +211,31 @@ fn modify(step: &mut Step<'_>, review: &Review, item: &Item, access: Access, exp
 
 /// Good until the next review. Also what was suspended at the due date counts again.
 fn certify(step: &mut Step<'_>, review: &Review, item: &Item) {
-    let until = Some(step.now.after(review.terms.certifies));
+    put_due(step, review, item, step.now.after(review.terms.certifies), |_| true);
+}
+
+/// Where nothing ends it sooner.
+fn set_due(step: &mut Step<'_>, review: &Review, item: &Item) {
+    let due = review.due();
+    put_due(step, review, item, due, |own| own.is_none_or(|own| own > due));
+}
+
+fn put_due(step: &mut Step<'_>, review: &Review, item: &Item, due: LogTime, replaces: impl Fn(Option<LogTime>) -> bool) {
     match &item.subject {
         Subject::Grant(of) => {
-            let Some(mut grant) = step.state.grants.get(&of.id).cloned() else { return };
-            grant.review_due = until;
+            let found = step.state.grants.get(&of.id).filter(|grant| !grant.has_ended(step.now) && replaces(grant.review_due));
+            let Some(mut grant) = found.cloned() else { return };
+            grant.review_due = Some(due);
             grant.under_review = Some(review.id);
             grant.version = step.index;
             step.put_grant(grant);
         }
         Subject::Token { id, .. } => {
             let Some(mut principal) = step.state.principals.get(&item.principal).cloned() else { return };
-            if let Some(token) = principal.tokens.get_mut(id) {
-                token.review_due = until;
-                principal.version = step.index;
-                step.put_principal(principal);
-            }
+            let Some(token) = principal.tokens.get_mut(id).filter(|token| replaces(token.review_due)) else { return };
+            token.review_due = Some(due);
+            principal.version = step.index;
+            step.put_principal(principal);
         }
     }
 }
@@ -253,7 +246,7 @@ pub(super) fn work(step: &mut Step<'_>, id: ReviewId, items_max: u32) -> u32 {
     let Some(mut review) = step.state.reviews.get(&id).cloned() else { unreachable!("the index names {id}, which does not exist") };
     let until = review.items.min(review.worked.saturating_add(items_max));
     for number in review.worked..until {
-        let waits = is_undecided(&review, step.state.review_history.get(&(id, number)));
+        let waits = review.standing(step.state.review_history.get(&(id, number))).is_undecided();
         if let Some(item) = step.state.item(id, number).cloned()
             && waits
         {
@@ -289,29 +282,6 @@ fn default(step: &mut Step<'_>, review: &Review, item: &Item) {
         Overdue::Revoke => {
             let by = "assize.review".parse().expect("made of allowed characters");
             revoke(step, review, item, by, "nobody decided on it by the due date".to_owned());
-        }
-    }
-}
-
-fn set_due(step: &mut Step<'_>, review: &Review, item: &Item) {
-    let due = review.due();
-    match &item.subject {
-        Subject::Grant(of) => {
-            let found = step.state.grants.get(&of.id).filter(|grant| !grant.has_ended(step.now) && !grant.due_no_later(due));
-            let Some(mut grant) = found.cloned() else { return };
-            grant.review_due = Some(due);
-            grant.under_review = Some(review.id);
-            grant.version = step.index;
-            step.put_grant(grant);
-        }
-        Subject::Token { id, .. } => {
-            let Some(mut principal) = step.state.principals.get(&item.principal).cloned() else { return };
-            match principal.tokens.get_mut(id) {
-                Some(token) if token.review_due.is_none_or(|own| own > due) => token.review_due = Some(due),
-                Some(_) | None => return,
-            }
-            principal.version = step.index;
-            step.put_principal(principal);
         }
     }
 }

@@ -6,10 +6,6 @@ use super::{Rejection, Reply};
 use crate::id::{Name, TokenId};
 
 pub(super) fn apply(step: &mut Step<'_>, name: &Name, token: TokenId) -> Result<Reply, Rejection> {
-    let mut principal = step.state.principals.get(name).cloned().ok_or_else(|| not_found(format!("principal {name}")))?;
-    principal.tokens.remove(&token).ok_or_else(|| not_found(token))?;
-    principal.version = step.index;
-    principal.narrowed = step.index;
-    step.put_principal(principal);
-    Ok(step.done())
+    let principal = step.state.principals.get(name).cloned().ok_or_else(|| not_found(format!("principal {name}")))?;
+    if step.revoke_token(principal, token) { Ok(step.done()) } else { Err(not_found(token)) }
 }

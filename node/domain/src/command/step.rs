@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::{Actor, Rejection, Reply};
 use crate::credential::Credential;
-use crate::grant::Grant;
-use crate::id::{Digest, GrantId, Index, LockId, Name, NodeId, PolicyId, ProposalId, RequestId, ReviewId};
+use crate::grant::{Grant, GrantStatus};
+use crate::id::{Digest, GrantId, Index, LockId, Name, NodeId, PolicyId, ProposalId, RequestId, ReviewId, RevocationId, TokenId};
 use crate::job::Job;
 use crate::limits::{PROPOSAL_KEPT, PROPOSALS_KEPT_MAX, REVIEW_CHUNK};
 use crate::lock::{Lock, LockOn};
@@ -138,6 +138,26 @@ impl<'a> Step<'a> {
         self.state.indexes.touch_principal(&grant.principal, self.index);
         self.touched.insert(RowKey::Grant(grant.id));
         self.state.grants.insert(grant.id, grant);
+    }
+
+    /// It stays as a tombstone that says by whom and why.
+    pub(super) fn revoke_grant(&mut self, mut grant: Grant, by: Name, reason: String) {
+        grant.status = GrantStatus::Revoked { by, at: self.now, reason, revocation: RevocationId(self.index.0) };
+        grant.version = self.index;
+        grant.narrowed = self.index;
+        self.put_grant(grant);
+    }
+
+    /// `false` if the principal has no such token. Which sessions it opened is not known here, so all of the
+    /// principal's sessions end.
+    pub(super) fn revoke_token(&mut self, mut principal: Principal, token: TokenId) -> bool {
+        if principal.tokens.remove(&token).is_none() {
+            return false;
+        }
+        principal.version = self.index;
+        principal.narrowed = self.index;
+        self.put_principal(principal);
+        true
     }
 
     pub(super) fn remove_grant(&mut self, id: GrantId) {

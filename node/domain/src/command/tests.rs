@@ -16,6 +16,11 @@ fn forbidden(rejection: &Rejection) {
 }
 
 #[track_caller]
+fn separated(rejection: &Rejection) {
+    assert!(matches!(rejection, Rejection::SeparationOfDuties { .. }), "{rejection:?}");
+}
+
+#[track_caller]
 fn invalid_field(rejection: &Rejection, wanted: &str) {
     assert!(matches!(rejection, Rejection::Invalid { field, .. } if field == wanted), "{rejection:?}");
 }

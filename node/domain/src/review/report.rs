@@ -8,7 +8,6 @@ use sha2::{Digest as _, Sha256};
 use super::{Access, Choice, History, Item, ItemDecision, Review, Standing, Subject};
 use crate::grant::TargetSelector;
 use crate::id::{Digest, Name};
-use crate::principal::TokenUse;
 use crate::state::State;
 use crate::time::LogTime;
 
@@ -60,18 +59,8 @@ fn columns(review: &Review, number: u32, item: &Item, standing: Standing, line: 
             (selector(&grant.target), access.in_words(), &grant.granted_by, grant.granted, grant.expires)
         }
         Subject::Token { usage, label, issued_by, issued, expires, .. } => {
-            let usage = match usage {
-                TokenUse::Gateway => "gateway",
-                TokenUse::Admin => "admin",
-            };
-            (usage.to_owned(), label.clone(), issued_by, *issued, *expires)
+            (usage.as_str().to_owned(), label.clone(), issued_by, *issued, *expires)
         }
-    };
-    let outcome = match standing {
-        Standing::Waits { .. } => "undecided".to_owned(),
-        Standing::Decided(outcome) => outcome.in_words().to_owned(),
-        Standing::Defaulted(default) => format!("{} by default", default.in_words()),
-        Standing::Ended => "ended".to_owned(),
     };
     let mut columns = vec![
         review.id.to_string(),
@@ -90,7 +79,7 @@ fn columns(review: &Review, number: u32, item: &Item, standing: Standing, line: 
         expires.map(millis).unwrap_or_default(),
         item.risk.in_words().to_owned(),
         item.version().to_string(),
-        outcome,
+        standing.in_words(),
     ];
     columns.extend(match line {
         Line::Undecided => Default::default(),

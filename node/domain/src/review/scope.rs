@@ -9,7 +9,6 @@ use crate::operation::Verb;
 use crate::permission::{Permission, Segment};
 use crate::principal::{Principal, TokenUse};
 use crate::state::State;
-use crate::time::LogTime;
 
 /// All that is given must hold; what is empty holds for everything.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -115,12 +114,5 @@ fn risk_of_token(usage: TokenUse) -> Risk {
     match usage {
         TokenUse::Gateway => Risk::Medium,
         TokenUse::Admin => Risk::High,
-    }
-}
-
-impl Grant {
-    /// Whether it still counts, or may count later, is left to [`Grant::is_live`].
-    pub(crate) fn due_no_later(&self, due: LogTime) -> bool {
-        self.review_due.is_some_and(|own| own <= due)
     }
 }

@@ -13,46 +13,7 @@ fn spend(request: RequestId, digest: Digest, by: OperationId) -> Command {
 }
 
 fn needs_two(w: &mut World) {
-    let Command::PutTarget {
-        name,
-        protocol,
-        address,
-        tls,
-        credential,
-        default_database,
-        hold,
-        request_expiry,
-        owner,
-        labels,
-        weak_cancel,
-        expect,
-        ..
-    } = target_command("orders")
-    else {
-        unreachable!("a target command")
-    };
-    w.done(
-        by("ana"),
-        Command::PutTarget {
-            name,
-            protocol,
-            address,
-            tls,
-            credential,
-            default_database,
-            hold,
-            request_expiry,
-            approvals_needed: 2,
-            owner,
-            labels,
-            weak_cancel,
-            expect,
-        },
-    );
-}
-
-fn separated(rejection: &Rejection) {
-    assert!(matches!(rejection, Rejection::SeparationOfDuties { .. }), "{rejection:?}");
+    w.done(by("ana"), deciding_on_target("orders", None, 2));
 }
 
 #[test]
@@ -152,43 +113,7 @@ fn deciding_takes_the_right_or_owning_the_target() {
     let request = w.open(digest(1));
     forbidden(&w.rejected(by("fay"), decide(request, true)));
     w.done(by("ana"), Command::WithdrawRequest { request });
-    let Command::PutTarget {
-        name: target,
-        protocol,
-        address,
-        tls,
-        credential,
-        default_database,
-        hold,
-        request_expiry,
-        approvals_needed,
-        labels,
-        weak_cancel,
-        expect,
-        ..
-    } = target_command("orders")
-    else {
-        unreachable!("a target command")
-    };
-    let owner = Some(name("fay"));
-    w.done(
-        by("ana"),
-        Command::PutTarget {
-            name: target,
-            protocol,
-            address,
-            tls,
-            credential,
-            default_database,
-            hold,
-            request_expiry,
-            approvals_needed,
-            owner,
-            labels,
-            weak_cancel,
-            expect,
-        },
-    );
+    w.done(by("ana"), deciding_on_target("orders", Some("fay"), 1));
     let request = w.open(digest(2));
     w.done(by("fay"), decide(request, true));
     assert_eq!(*status(&w, request), RequestStatus::Approved { grant: None });

@@ -9,10 +9,6 @@ use crate::review::{Access, Choice, Outcome, Overdue, ReviewStatus, Reviewers, R
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-fn separated(rejection: &Rejection) {
-    assert!(matches!(rejection, Rejection::SeparationOfDuties { .. }), "{rejection:?}");
-}
-
 fn the_grant(w: &World) -> Grant {
     w.state.grants.values().find(|grant| grant.principal == name("bot")).expect("a grant").clone()
 }
@@ -259,43 +255,7 @@ fn an_item_nobody_can_decide_goes_to_the_fallback() {
 #[test]
 fn a_target_owner_reviews_what_reaches_the_target() {
     let mut w = World::new();
-    let Command::PutTarget {
-        name: n,
-        protocol,
-        address,
-        tls,
-        credential,
-        default_database,
-        hold,
-        request_expiry,
-        approvals_needed,
-        labels,
-        weak_cancel,
-        expect,
-        ..
-    } = target_command("orders")
-    else {
-        unreachable!("a target command")
-    };
-    let owner = Some(name("fay"));
-    w.done(
-        by("ana"),
-        Command::PutTarget {
-            name: n,
-            protocol,
-            address,
-            tls,
-            credential,
-            default_database,
-            hold,
-            request_expiry,
-            approvals_needed,
-            owner,
-            labels,
-            weak_cancel,
-            expect,
-        },
-    );
+    w.done(by("ana"), deciding_on_target("orders", Some("fay"), 1));
     let terms = crate::review::Terms { stages: vec![Reviewers::TargetOwner], ..terms(Overdue::Keep) };
     let review = w.review(by("ana"), review_command(terms));
     forbidden(&w.rejected(by("eve"), decide_item(&w, review, 0, Choice::Approve)));
