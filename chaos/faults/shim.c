@@ -9,6 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "disk.h"
+
 struct told {
     volatile int64_t wall_ms;     /* added to the wall clock */
     volatile int64_t sync_us;     /* each sync takes so much longer */
@@ -46,7 +48,11 @@ static int faulty(int fd, const char *name) {
         return -1;
     }
     int (*real)(int) = dlsym(RTLD_NEXT, name);
-    return real(fd);
+    struct sync_begun begun;
+    sync_begins(fd, &begun);
+    int result = real(fd);
+    if (result == 0) sync_succeeded(fd, &begun);
+    return result;
 }
 
 int fdatasync(int fd) { return faulty(fd, "fdatasync"); }

@@ -42,11 +42,11 @@ impl Admin {
         Ok(pb::tokens_client::TokensClient::new(self.at(node)).issue_token(asked(request)).await?.into_inner().secret)
     }
 
-    /// A grant on the load's table that ends by itself.
+    /// A grant on the load's table that ends by itself; its id.
     ///
     /// # Errors
     /// When it is refused or not answered.
-    pub async fn grant_until(&self, node: usize, agent: &str, end: SystemTime) -> Result<()> {
+    pub async fn grant_until(&self, node: usize, agent: &str, end: SystemTime) -> Result<String> {
         let since = end.duration_since(SystemTime::UNIX_EPOCH)?;
         let expires = proto::types::Timestamp { seconds: i64::try_from(since.as_secs())?, nanos: i32::try_from(since.subsec_nanos())? };
         let grant = pb::Grant {
@@ -58,8 +58,8 @@ impl Admin {
             ..Default::default()
         };
         let request = pb::CreateGrantRequest { grant: Some(grant), ..Default::default() };
-        pb::grants_client::GrantsClient::new(self.at(node)).create_grant(asked(request)).await?;
-        Ok(())
+        let made = pb::grants_client::GrantsClient::new(self.at(node)).create_grant(asked(request)).await?.into_inner();
+        Ok(made.id)
     }
 
     /// Ends a grant, by name or id; the numbers (from 1) of the nodes that reported, and of those whose lease had to run out.
@@ -74,8 +74,34 @@ impl Admin {
         Ok((numbers(false), numbers(true)))
     }
 
+    /// Ids of an agent's requests that wait.
+    ///
+    /// # Errors
+    /// When it is refused or not answered.
+    pub async fn open_requests(&self, node: usize, agent: &str) -> Result<Vec<String>> {
+        let request = pb::ListRequestsRequest { principal: agent.into(), page_size: 100, ..Default::default() };
+        let listed = pb::requests_client::RequestsClient::new(self.at(node)).list_requests(asked(request)).await?.into_inner();
+        Ok(listed.requests.into_iter().map(|open| open.id).collect())
+    }
+
+    /// Approves a request, or denies it.
+    ///
+    /// # Errors
+    /// When it is refused or not answered.
+    pub async fn decide(&self, node: usize, request: &str, approve: bool) -> Result<()> {
+        let mut client = pb::requests_client::RequestsClient::new(self.at(node));
+        let decision = asked(pb::DecideRequestRequest { id: request.into(), reason: "chaos".into(), ..Default::default() });
+        if approve {
+            client.approve_request(decision).await?
+        } else {
+            client.deny_request(decision).await?
+        };
+        Ok(())
+    }
+
+    /// Nodes from 0, and round again.
     fn at(&self, node: usize) -> Channel {
-        self.channels[node].clone()
+        self.channels[node % self.channels.len()].clone()
     }
 }
 

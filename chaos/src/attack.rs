@@ -27,6 +27,8 @@ pub const BOUND_LEADER_LOST: Duration = Duration::from_millis(4_000);
 const SUCCESSES: usize = 20;
 /// Until all nodes serve again after everything was healed.
 const CONVERGED_WITHIN: Duration = Duration::from_secs(15);
+/// A node that catches up has done so by then.
+const BACK_WITHIN: Duration = Duration::from_secs(5);
 /// How long the target is watched after the last acknowledgement: a kernel repeated a statement 3.4 s after its process was stopped.
 const WATCHED: Duration = Duration::from_secs(4);
 
@@ -262,6 +264,30 @@ impl Attack {
         let addresses: Vec<String> = self.cluster.nodes.iter().map(crate::cluster::node::Node::admin_address).collect();
         self.admin = self.runtime.block_on(async { Admin::new(self.cluster.admin_folder(), &addresses) })?;
         Ok(())
+    }
+
+    /// A node that was started on a folder that has lost what it had acknowledged serves again, or stays out and forwards
+    /// nothing; then an operator takes it out, and another takes its place.
+    ///
+    /// # Errors
+    /// When neither works.
+    pub fn back_or_replaced(&mut self, node: usize) -> Result<()> {
+        let back = wait::until("a node that is back", BACK_WITHIN, || {
+            Ok(self.cluster.nodes[node].get("/readyz")?.contains(" 200 ").then_some(()))
+        });
+        println!("the node {}", if back.is_ok() { "came back by itself" } else { "stayed out, and was replaced" });
+        if back.is_ok() {
+            return Ok(());
+        }
+        self.cluster.kill(node);
+        let other = (node + 1) % self.cluster.nodes.len();
+        self.cluster.cli_at(other, &["cluster", "remove", &self.cluster.nodes[node].number.to_string()])?.ok()?;
+        self.replace(node, other)
+    }
+
+    /// Statements that have arrived at the target.
+    pub fn seen(&self) -> usize {
+        self.history.events().iter().filter(|noted| matches!(noted.event, Event::Seen { .. })).count()
     }
 
     /// Everything works again from here on, as the test saw to: nodes that died are started, all converge, and work goes on.

@@ -12,6 +12,7 @@ use crate::arena::{self, Ways};
 use crate::cluster::node::{Node, Place};
 use crate::fault::{self, Shim};
 use crate::postgres::{GATEWAY_PASSWORD, GATEWAY_USER, Postgres, Release};
+use crate::power::{Chance, Disk, Lost};
 use crate::process::{Background, output, run};
 use crate::wait;
 
@@ -39,10 +40,18 @@ pub struct Setup {
     pub arena: bool,
     /// Each node with a [`Shim`].
     pub shims: bool,
+    /// Each node with a [`Disk`] whose power can be lost, and a [`Shim`].
+    pub power: bool,
+    /// What every process does at named points of its code; each it reaches is noted in the file [`Cluster::points`] reads.
+    pub points: Option<&'static str>,
+    /// Each node of a release that knows feature levels up to this one only.
+    pub older: Option<u32>,
     /// What carries frames between nodes in the arena.
     pub ways: Ways,
     /// Places in the arena for nodes that join later.
     pub spare: usize,
+    /// What `ASSIZE_PLANTED_BUG` says to every node.
+    pub planted: Option<&'static str>,
 }
 
 impl Setup {
@@ -54,7 +63,20 @@ impl Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        Setup { release: Release::Fifteen, tls: false, hold: 20, nodes: 3, arena: false, shims: false, ways: Ways::Bridge, spare: 0 }
+        Setup {
+            release: Release::Fifteen,
+            tls: false,
+            hold: 20,
+            nodes: 3,
+            arena: false,
+            shims: false,
+            power: false,
+            points: None,
+            older: None,
+            ways: Ways::Bridge,
+            spare: 0,
+            planted: None,
+        }
     }
 }
 
@@ -103,6 +125,8 @@ pub struct Cluster {
     pub nodes: Vec<Node>,
     /// One for each of the first nodes. Only with [`Setup::shims`].
     pub shims: Vec<Shim>,
+    /// The same, with [`Setup::power`].
+    pub disks: Vec<Disk>,
     pub postgres: Postgres,
     /// The line an auditor keeps outside: what `cluster init` printed.
     pub genesis: String,
@@ -135,7 +159,7 @@ impl Drop for Cluster {
 }
 
 /// The binary under test: `ASSIZE_BIN`, or the one beside this test's.
-fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("ASSIZE_BIN") {
         return PathBuf::from(path);
     }
@@ -158,23 +182,39 @@ impl Cluster {
         let database = std::thread::spawn(move || database(setup, &folder));
         let mut nodes: Vec<Node> =
             (1..=setup.nodes).map(|number| Node::prepare(number, setup.place(number), dir.path(), setup.tls)).collect::<Result<_>>()?;
-        let mut shims = Vec::new();
-        if setup.shims {
+        for (node, bug) in nodes.iter_mut().zip(setup.planted.iter().cycle()) {
+            node.env = vec![("ASSIZE_PLANTED_BUG".into(), (*bug).into())];
+        }
+        for node in &mut nodes {
+            node.older(setup.older);
+            node.at_points(setup.points.unwrap_or_default(), setup.points.map(|_| points_file(dir.path())));
+        }
+        let (mut shims, mut disks) = (Vec::new(), Vec::new());
+        if setup.shims || setup.power {
             let library = fault::compile(dir.path())?;
             for node in &mut nodes {
                 let (shim, env) = Shim::new(&library, dir.path().join(format!("node{}.faults", node.number)))?;
-                node.env = env;
+                node.env.extend(env);
                 shims.push(shim);
+                if setup.power {
+                    let disk = Disk::new(&node.data)?;
+                    node.env.extend(disk.env());
+                    disks.push(disk);
+                }
             }
         }
         let admin = dir.path().join("admin");
-        let first =
-            run(command().args(["cluster", "init", "--admin", "alice", "--config"]).arg(&nodes[0].config).arg("--admin-out").arg(&admin))?;
+        let first = run(nodes[0]
+            .equipped(command())
+            .args(["cluster", "init", "--admin", "alice", "--config"])
+            .arg(&nodes[0].config)
+            .arg("--admin-out")
+            .arg(&admin))?;
         nodes[0].start(&binary())?;
         let postgres = database.join().map_err(|_| anyhow::anyhow!("setting PostgreSQL up panicked"))??;
         let genesis = value_of(&first, "genesis").with_context(|| first.clone())?;
         let recovery_key = value_of(&first, "recovery key").with_context(|| first.clone())?;
-        let mut cluster = Cluster { nodes, shims, postgres, genesis, recovery_key, admin, setup, dir };
+        let mut cluster = Cluster { nodes, shims, disks, postgres, genesis, recovery_key, admin, setup, dir };
         cluster.nodes[0].ready()?;
         for index in 1..setup.nodes {
             cluster.join(index)?;
@@ -193,13 +233,21 @@ impl Cluster {
     }
 
     fn join_through(&mut self, index: usize, peer: usize) -> Result<()> {
-        let file = self.dir.path().join(format!("join{index}"));
+        self.ask_to_join(&self.nodes[index], peer)?;
+        self.nodes[index].start(&binary())
+    }
+
+    /// Has a node that is prepared ask this one (from 0) to be taken in.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn ask_to_join(&self, node: &Node, peer: usize) -> Result<()> {
+        let file = self.dir.path().join(format!("join{}", node.number));
         let token = self.cli_at(peer, &["cluster", "join-token"])?.ok()?;
         std::fs::write(&file, token)?;
         let peer = format!("{}:{}", self.nodes[peer].place.host, self.nodes[peer].cluster);
-        let mut join = clean(self.nodes[index].place.command(&binary()));
-        run(join.args(["cluster", "join", "--peer", &peer, "--config"]).arg(&self.nodes[index].config).arg("--token-file").arg(&file))?;
-        self.nodes[index].start(&binary())
+        let mut join = node.equipped(clean(node.place.command(&binary())));
+        run(join.args(["cluster", "join", "--peer", &peer, "--config"]).arg(&node.config).arg("--token-file").arg(&file)).map(drop)
     }
 
     /// A new node, with the next number, in place of one that was removed (both from 0).
@@ -366,12 +414,40 @@ impl Cluster {
         self.nodes[node].kill();
     }
 
+    /// The power of these nodes goes at once: what they had not made durable is gone, as far as `chance` says.
+    ///
+    /// # Errors
+    /// When what is lost cannot be taken away.
+    pub fn lose_power(&mut self, nodes: &[usize], chance: &mut Chance) -> Result<Lost> {
+        let pids: Vec<String> = nodes.iter().filter_map(|node| self.nodes[*node].pid()).map(|pid| pid.to_string()).collect();
+        // One that has died by itself is no error.
+        output(Command::new("kill").arg("-KILL").args(pids))?;
+        let mut lost = Lost::default();
+        for node in nodes {
+            self.nodes[*node].kill();
+            lost += self.disks[*node].lose_power(chance)?;
+        }
+        Ok(lost)
+    }
+
     /// Starts a killed node again on its disk, and returns at once.
     ///
     /// # Errors
     /// When it cannot be started.
     pub fn restart(&mut self, node: usize) -> Result<()> {
         self.nodes[node].start(&binary())
+    }
+
+    /// Points of the code that some process has reached, of those there are. Only with [`Setup::points`].
+    ///
+    /// # Errors
+    /// When the binary does not name them.
+    pub fn points(&self) -> Result<(Vec<String>, Vec<String>)> {
+        let seen = std::fs::read_to_string(points_file(self.dir.path())).unwrap_or_default();
+        let mut reached: Vec<String> = seen.lines().map(str::to_owned).collect();
+        reached.sort();
+        reached.dedup();
+        Ok((reached, points()?))
     }
 
     /// A node's commands that need no cluster: `cluster recover` and the like.
@@ -408,6 +484,20 @@ impl Cluster {
     pub fn verify(&self, export: &Path, more: &[&str]) -> Result<Said> {
         said(command().args(["audit", "verify", "--genesis", &self.genesis]).arg(export).args(more))
     }
+}
+
+fn points_file(dir: &Path) -> PathBuf {
+    dir.join("points")
+}
+
+/// The points of the binary's code; it names them when it is told of one that it has not.
+///
+/// # Errors
+/// When it does not.
+pub fn points() -> Result<Vec<String>> {
+    let told = said(command().env("ASSIZE_POINTS", "?").arg("version"))?;
+    let names = told.err.split_once("points: ").with_context(|| told.err.clone())?.1;
+    Ok(names.split_whitespace().map(str::to_owned).collect())
 }
 
 /// The binary with nothing inherited that could point it at another cluster.

@@ -26,8 +26,10 @@ pub struct Shim {
 /// Without a C compiler.
 pub fn compile(dir: &Path) -> Result<PathBuf> {
     let library = dir.join("shim.so");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("faults/shim.c");
-    run(Command::new("cc").args(["-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o"]).arg(&library).arg(source).arg("-ldl"))?;
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("faults");
+    let mut cc = Command::new("cc");
+    cc.current_dir(sources).args(["-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o"]).arg(&library).args(["shim.c", "disk.c", "-ldl"]);
+    run(&mut cc)?;
     Ok(library)
 }
 
@@ -65,6 +67,14 @@ impl Shim {
     /// When it cannot be told.
     pub fn failing_disk(&self, errno: i64) -> Result<()> {
         self.tell(2, errno)
+    }
+
+    /// Each sync says that it is done and does nothing.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub fn lying_disk(&self, lies: bool) -> Result<()> {
+        self.tell(2, -i64::from(lies))
     }
 
     /// How many syncs the node asked for: proof that it asks through the shim.

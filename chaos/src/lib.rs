@@ -13,6 +13,8 @@ pub mod history;
 pub mod load;
 pub mod ports;
 pub mod postgres;
+pub mod power;
 pub mod process;
+pub mod receiver;
 pub mod recorder;
 pub mod wait;

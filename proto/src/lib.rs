@@ -36,6 +36,7 @@ mod tests {
         services.sort_unstable();
         let expect = [
             "Audit",
+            "BreakGlass",
             "Cluster",
             "Credentials",
             "Explain",
@@ -45,11 +46,15 @@ mod tests {
             "Policies",
             "Principals",
             "Requests",
+            "Retention",
             "Reviews",
             "Roles",
+            "Runs",
             "Sessions",
+            "Sinks",
             "Targets",
             "Tokens",
+            "Witnesses",
         ];
         assert_eq!(services, expect);
     }

@@ -1,16 +1,18 @@
 //! The machine of an audit group: records become leaves exactly once, in the order their node made them.
 //!
-//! Rows: per producer the last sequence taken, and the signatures over tree heads.
+//! Rows: per producer the last sequence taken, the signatures over tree heads, and which bodies were pruned.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use domain::audit::pruned;
 use parking_lot::RwLock;
+use planted::{Bug, planted};
 use prost::Message as _;
 
-use crate::format::{self, AuditKind, AuditReply, RecordBatch, SignedCheckpoint};
-use crate::machine::{Applied, Machine, MachineError, Row};
+use crate::format::{self, AuditKind, AuditReply, PruneMessage, RecordBatch, SignedCheckpoint};
+use crate::machine::{Applied, Machine, MachineError, Prune, Row};
 
 /// Heads whose signatures are kept per log; older ones are thinned to one in [`THINNED`], so proofs over the whole
 /// history stay possible.
@@ -25,6 +27,7 @@ const BEYOND_MAX: usize = 256;
 
 const PRODUCER: u8 = b'p';
 const CHECKPOINT: u8 = b'c';
+const PRUNED: u8 = b'x';
 
 /// Signatures over tree heads: by log and size, then by node. Shared with readers.
 pub type Heads = Arc<RwLock<BTreeMap<(String, u64), BTreeMap<u64, SignedCheckpoint>>>>;
@@ -62,17 +65,20 @@ impl AuditMachine {
         let through = self.producers.get(&key).map_or(0, |p| p.through);
         let mut reply = AuditReply { through, first_leaf: 0, size: leaves, gap: false };
         // Also what no node of ours sends: refusing it is an answer, stopping would stop every replica at every start.
-        if batch.records.is_empty() || batch.first_sequence == 0 || batch.first_sequence - 1 > through {
+        let strange = |record: &Bytes| record.first() == Some(&pruned::MARK);
+        if batch.records.is_empty() || batch.first_sequence == 0 || batch.first_sequence - 1 > through || batch.records.iter().any(strange)
+        {
             reply.gap = true;
             return Applied { reply: format::encode_audit_reply(&reply), ..Applied::default() };
         }
         // Cannot overflow: it starts no further than one after `through`, which counts records that were stored.
         let last = batch.first_sequence + batch.records.len() as u64 - 1;
-        if last <= through {
+        if last <= through && !planted(Bug::RecordsNotDeduplicated) {
             return Applied { reply: format::encode_audit_reply(&reply), ..Applied::default() };
         }
         // A batch cut anew after an unknown outcome may overlap what is there.
-        let known = usize::try_from(through + 1 - batch.first_sequence).unwrap_or(usize::MAX);
+        let known = if planted(Bug::RecordsNotDeduplicated) { 0 } else { through + 1 - batch.first_sequence };
+        let known = usize::try_from(known).unwrap_or(usize::MAX);
         let fresh: Vec<Bytes> = batch.records.into_iter().skip(known).collect();
         reply = AuditReply { through: last, first_leaf: leaves, size: leaves + fresh.len() as u64, gap: false };
         self.producers.insert(key, Producer { through: last, last_seen: index });
@@ -105,6 +111,15 @@ impl AuditMachine {
             Some(_) => Ok(true),
             None => Ok(false),
         }
+    }
+
+    /// The bodies themselves are replaced by who keeps the leaves, which reads the row.
+    fn let_go(leaves: u64, message: &PruneMessage) -> Result<Applied, MachineError> {
+        let prune = Prune::try_from(message.clone()).map_err(|e| MachineError(e.to_string()))?;
+        let gap = prune.leaves.end() > leaves;
+        let reply = format::encode_audit_reply(&AuditReply { size: leaves, gap, ..AuditReply::default() });
+        let row = (pruned_key(message.plan), Some(message.encode_to_vec()));
+        Ok(Applied { reply, rows: if gap { Vec::new() } else { vec![row] }, leaves: Vec::new() })
     }
 
     fn compare_beyond(&mut self) -> Result<(), MachineError> {
@@ -164,6 +179,10 @@ fn checkpoint_key(checkpoint: &SignedCheckpoint) -> Vec<u8> {
     key
 }
 
+fn pruned_key(plan: u64) -> Vec<u8> {
+    [&[PRUNED][..], &plan.to_be_bytes()].concat()
+}
+
 fn eight(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_be_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
 }
@@ -184,6 +203,8 @@ impl Machine for AuditMachine {
                     let checkpoint = SignedCheckpoint::decode(value.as_slice()).map_err(|_| malformed())?;
                     heads.entry((checkpoint.log.clone(), checkpoint.size)).or_default().insert(checkpoint.node, checkpoint);
                 }
+                // Read where leaves are kept, when it came.
+                Some(&PRUNED) => {}
                 _ => return Err(malformed()),
             }
         }
@@ -198,8 +219,17 @@ impl Machine for AuditMachine {
         match message.kind {
             Some(AuditKind::Records(batch)) => Ok(self.records(index, leaves, batch)),
             Some(AuditKind::Checkpoint(checkpoint)) => self.checkpoint(checkpoint),
+            Some(AuditKind::Prune(message)) => Self::let_go(leaves, &message),
             None => Err(MachineError("an audit payload of a kind this release does not know".into())),
         }
+    }
+
+    fn prune(key: &[u8], value: &[u8]) -> Result<Option<Prune>, MachineError> {
+        if key.first() != Some(&PRUNED) {
+            return Ok(None);
+        }
+        let message = PruneMessage::decode(value).map_err(|e| MachineError(e.to_string()))?;
+        Prune::try_from(message).map(Some).map_err(|e| MachineError(e.to_string()))
     }
 
     fn published(&mut self, _index: u64) {}

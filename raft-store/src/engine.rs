@@ -1,9 +1,11 @@
-//! One RocksDB: one WAL, one sync thread, one fate.
+//! One engine: one RocksDB, one WAL, one sync thread, one fate.
 //!
 //! Writes go to the WAL unsynced and are readable at once; whoever needs them durable queues a [`Waiter`]. The sync
 //! thread drains the queue, syncs the WAL once for all of them, and completes them in the order they came. When a sync
 //! fails nobody can know what is on disk: every waiter gets the error, the engine is poisoned for good, and the
 //! `on_disk_failure` hook (by default `on_poison`: the process ends) runs. A sync is never retried.
+//!
+//! Everything above speaks to it in the few verbs here, so that a simulation can put a [`MemoryDisk`] below.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,29 +14,25 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 
 use openraft::storage::IOFlushed;
-use rocksdb::checkpoint::Checkpoint;
-use rocksdb::{
-    BlockBasedOptions, ColumnFamilyDescriptor, DB, DBRecoveryMode, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions,
-};
+use planted::{Bug, Point, planted, reach};
+use rocksdb::WriteBatch;
 use tokio::sync::oneshot;
 
-use crate::columns;
 use crate::types::TypeConfig;
 
 mod floor;
 mod manifest;
+mod memory;
+mod rocks;
 
 pub use floor::FloorError;
+pub use memory::{MemoryDisk, MemoryDisks};
 
 /// Version of the folder's layout; in the file `VERSION`.
 pub const LAYOUT: u32 = 1;
 
 /// Exit status of a process whose storage failed. Nothing after it may be trusted.
 pub const EXIT_STORAGE_FAILED: i32 = 74;
-
-/// Bytes of a memtable: control is small, audit is not.
-const MEMTABLE_SMALL: usize = 8 << 20;
-const MEMTABLE_LARGE: usize = 64 << 20;
 
 type PoisonHook = Box<dyn Fn(&str) + Send + Sync>;
 
@@ -77,7 +75,8 @@ pub enum OpenError {
 #[derive(Clone)]
 pub struct Engine {
     shared: Arc<Shared>,
-    syncer: Arc<Syncer>,
+    /// Not for a disk in memory, which syncs on the runtime.
+    syncer: Option<Arc<Syncer>>,
 }
 
 /// The sync thread. Ends, and has let go of the database, when the last handle goes.
@@ -97,12 +96,22 @@ impl Drop for Syncer {
 }
 
 struct Shared {
-    db: DB,
+    medium: Medium,
     dir: PathBuf,
-    floor: floor::Floor,
     poisoned: AtomicBool,
     on_poison: PoisonHook,
     on_disk_failure: Option<PoisonHook>,
+}
+
+enum Medium {
+    Rocks(Box<rocks::Rocks>),
+    Memory(memory::Plugged),
+}
+
+/// Changes that are made together or not at all; filled through the engine they are for.
+pub(crate) enum Batch {
+    Rocks(WriteBatch),
+    Memory(Vec<memory::Change>),
 }
 
 /// Somebody who waits until all that was written before it queued is durable.
@@ -130,41 +139,24 @@ impl Engine {
     /// # Errors
     /// When the layout is unknown, another process has it open, or anything in it is damaged.
     pub fn open(dir: &Path, options: EngineOptions) -> Result<Engine, OpenError> {
-        std::fs::create_dir_all(dir).map_err(|source| OpenError::Io { path: dir.into(), source })?;
-        check_layout(dir)?;
-        let damaged = |message: String| OpenError::Damaged { path: dir.into(), message };
-        let unusable = |error: rocksdb::Error| match error.kind() {
-            rocksdb::ErrorKind::IOError if error.as_ref().contains("lock") => {
-                OpenError::Unusable { path: dir.into(), message: format!("in use by another process ({error})") }
-            }
-            _ => damaged(error.to_string()),
-        };
-        let floor = floor::Floor::open(dir).map_err(|e| damaged(e.to_string()))?;
-        manifest::check(dir).map_err(|e| damaged(e.to_string()))?;
-        let mut database = database_options();
-        // A family that is missing where something was durable has been lost; it is not begun anew.
-        database.create_missing_column_families(floor.value() == 0);
-        let db = DB::open_cf_descriptors(&database, dir, families(options.large)).map_err(unusable)?;
-        let recovered = db.latest_sequence_number();
-        if recovered < floor.value() {
-            return Err(damaged(format!(
-                "the log ends at write {recovered}, but write {} had been made durable: something after it is lost",
-                floor.value()
-            )));
-        }
-        read_everything(&db).map_err(|e| damaged(e.to_string()))?;
-        let EngineOptions { on_poison, on_disk_failure, .. } = options;
-        let shared = Arc::new(Shared { db, dir: dir.into(), floor, poisoned: AtomicBool::new(false), on_poison, on_disk_failure });
+        let rocks = rocks::Rocks::open(dir, options.large)?;
+        let nice = options.sync_nice;
+        let shared = shared(Medium::Rocks(Box::new(rocks)), dir, options);
         let (sender, queue) = mpsc::channel();
         let synced = shared.clone();
         let thread = thread::Builder::new()
             .name("assize-sync".into())
             .spawn(move || {
-                raise_priority(options.sync_nice);
+                raise_priority(nice);
                 sync_loop(&synced, &queue);
             })
             .map_err(|source| OpenError::Io { path: dir.into(), source })?;
-        Ok(Engine { shared, syncer: Arc::new(Syncer { queue: Some(sender), thread: Some(thread) }) })
+        Ok(Engine { shared, syncer: Some(Arc::new(Syncer { queue: Some(sender), thread: Some(thread) })) })
+    }
+
+    /// The same on a disk in memory. Must be used inside a tokio runtime.
+    pub fn open_in_memory(disk: &MemoryDisk, name: &str, options: EngineOptions) -> Engine {
+        Engine { shared: shared(Medium::Memory(disk.plug_in()), Path::new(name), options), syncer: None }
     }
 
     /// A copy of everything written so far, in a folder that does not exist yet, on the same file system: table files
@@ -173,38 +165,107 @@ impl Engine {
     /// # Errors
     /// When the copy cannot be made.
     pub fn copy_to(&self, dir: &Path) -> io::Result<()> {
-        let covered = self.shared.db.latest_sequence_number();
-        let copied = Checkpoint::new(&self.shared.db).and_then(|checkpoint| checkpoint.create_checkpoint(dir));
-        copied.map_err(io::Error::other)?;
-        floor::Floor::note(dir, covered)?;
-        std::fs::copy(self.shared.dir.join("VERSION"), dir.join("VERSION")).map(drop)
+        match &self.shared.medium {
+            Medium::Rocks(rocks) => rocks.copy_to(dir),
+            Medium::Memory(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
     }
 
-    pub(crate) fn db(&self) -> &DB {
-        &self.shared.db
+    pub(crate) fn batch(&self) -> Batch {
+        match &self.shared.medium {
+            Medium::Rocks(_) => Batch::Rocks(WriteBatch::default()),
+            Medium::Memory(_) => Batch::Memory(Vec::new()),
+        }
     }
 
-    pub fn dir(&self) -> &Path {
-        &self.shared.dir
+    pub(crate) fn put(&self, batch: &mut Batch, family: &'static str, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        match (&self.shared.medium, batch) {
+            (Medium::Rocks(rocks), Batch::Rocks(batch)) => batch.put_cf(rocks.family(family), key, value),
+            (_, Batch::Memory(batch)) => batch.push(memory::Change::Put(family, key.as_ref().into(), value.as_ref().into())),
+            (Medium::Memory(_), Batch::Rocks(_)) => unreachable!("a batch is for the engine that made it"),
+        }
     }
 
-    pub(crate) fn family(&self, name: &str) -> &rocksdb::ColumnFamily {
-        self.shared.db.cf_handle(name).expect("all families are opened together")
+    pub(crate) fn delete(&self, batch: &mut Batch, family: &'static str, key: impl AsRef<[u8]>) {
+        match (&self.shared.medium, batch) {
+            (Medium::Rocks(rocks), Batch::Rocks(batch)) => batch.delete_cf(rocks.family(family), key),
+            (_, Batch::Memory(batch)) => batch.push(memory::Change::Delete(family, key.as_ref().into())),
+            (Medium::Memory(_), Batch::Rocks(_)) => unreachable!("a batch is for the engine that made it"),
+        }
+    }
+
+    /// Deletes the keys in `from..to`.
+    pub(crate) fn delete_range(&self, batch: &mut Batch, family: &'static str, from: &[u8], to: &[u8]) {
+        match (&self.shared.medium, batch) {
+            (Medium::Rocks(rocks), Batch::Rocks(batch)) => batch.delete_range_cf(rocks.family(family), from.to_vec(), to.to_vec()),
+            (_, Batch::Memory(batch)) => batch.push(memory::Change::DeleteRange(family, from.into(), to.into())),
+            (Medium::Memory(_), Batch::Rocks(_)) => unreachable!("a batch is for the engine that made it"),
+        }
     }
 
     /// Writes to the WAL, unsynced.
-    pub(crate) fn write(&self, batch: WriteBatch) -> io::Result<()> {
+    pub(crate) fn write(&self, batch: Batch) -> io::Result<()> {
         self.check()?;
-        let mut options = WriteOptions::default();
-        options.set_sync(false);
-        self.shared.db.write_opt(batch, &options).map_err(|error| {
-            self.shared.disk_failed(&format!("a write failed: {error}"));
-            io::Error::other(error)
-        })
+        let written = match (&self.shared.medium, batch) {
+            (Medium::Rocks(rocks), Batch::Rocks(batch)) => rocks.write(batch),
+            (Medium::Memory(disk), Batch::Memory(batch)) => disk.write(batch),
+            _ => unreachable!("a batch is for the engine that made it"),
+        };
+        written.inspect_err(|error| self.shared.disk_failed(&format!("a write failed: {error}")))
+    }
+
+    pub(crate) fn get(&self, family: &str, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        match &self.shared.medium {
+            Medium::Rocks(rocks) => rocks.get(family, key),
+            Medium::Memory(disk) => disk.get(family, key),
+        }
+    }
+
+    /// Shows what lies in `from..to`, in key order, until `see` says `false`.
+    pub(crate) fn scan(
+        &self,
+        family: &str,
+        from: &[u8],
+        to: &[u8],
+        mut see: impl FnMut(&[u8], Vec<u8>) -> io::Result<bool>,
+    ) -> io::Result<()> {
+        match &self.shared.medium {
+            Medium::Rocks(rocks) => rocks.scan(family, from, to, see),
+            Medium::Memory(disk) => {
+                for (key, value) in disk.range(family, from, to)? {
+                    if !see(&key, value)? {
+                        break;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Gives the space of files back that hold nothing but keys in `from..to`, which were deleted.
+    pub(crate) fn drop_files(&self, family: &str, from: &[u8], to: &[u8]) -> io::Result<()> {
+        match &self.shared.medium {
+            Medium::Rocks(rocks) => rocks.drop_files(family, from, to),
+            Medium::Memory(_) => Ok(()),
+        }
+    }
+
+    /// Rewrites the files that hold keys in `from..to`, so that what was overwritten or deleted there is gone.
+    pub(crate) fn compact(&self, family: &str, from: &[u8], to: &[u8]) -> io::Result<()> {
+        match &self.shared.medium {
+            Medium::Rocks(rocks) => rocks.compact(family, from, to),
+            Medium::Memory(_) => Ok(()),
+        }
     }
 
     pub(crate) fn queue(&self, waiter: Waiter) {
-        let queue = self.syncer.queue.as_ref().expect("the queue is there while a handle is");
+        if planted(Bug::SyncSkipped) {
+            return waiter.complete(Ok(()));
+        }
+        if let Medium::Memory(disk) = &self.shared.medium {
+            return disk.queue(waiter);
+        }
+        let queue = self.syncer.as_ref().and_then(|syncer| syncer.queue.as_ref()).expect("the queue is there while a handle is");
         if let Err(mpsc::SendError(waiter)) = queue.send(waiter) {
             waiter.complete(Err(poisoned()));
         }
@@ -222,6 +283,9 @@ impl Engine {
     /// # Errors
     /// When the sync failed, now or before.
     pub fn sync_blocking(&self) -> io::Result<()> {
+        if let Medium::Memory(disk) = &self.shared.medium {
+            return disk.sync_now();
+        }
         let (sender, receiver) = mpsc::channel();
         self.queue(Waiter::Blocking(sender));
         receiver.recv().unwrap_or_else(|_| Err(poisoned()))
@@ -235,6 +299,11 @@ impl Engine {
     pub fn poison(&self, message: &str) {
         self.shared.poison(message);
     }
+}
+
+fn shared(medium: Medium, dir: &Path, options: EngineOptions) -> Arc<Shared> {
+    let EngineOptions { on_poison, on_disk_failure, .. } = options;
+    Arc::new(Shared { medium, dir: dir.into(), poisoned: AtomicBool::new(false), on_poison, on_disk_failure })
 }
 
 impl Shared {
@@ -261,8 +330,13 @@ fn sync_loop(shared: &Shared, queue: &mpsc::Receiver<Waiter>) {
     while let Ok(first) = queue.recv() {
         let mut waiters = vec![first];
         waiters.extend(queue.try_iter());
+        reach(Point::WalBeforeSync);
         match sync(shared) {
-            Ok(()) => waiters.into_iter().for_each(|w| w.complete(Ok(()))),
+            Ok(()) => {
+                reach(Point::WalSynced);
+                waiters.into_iter().for_each(|w| w.complete(Ok(())));
+                reach(Point::WaitersTold);
+            }
             Err(message) => {
                 waiters.into_iter().for_each(|w| w.complete(Err(io::Error::other(message.clone()))));
                 shared.disk_failed(&format!("a sync failed: {message}"));
@@ -279,13 +353,10 @@ fn sync(shared: &Shared) -> Result<(), String> {
     if shared.poisoned.load(Ordering::Acquire) {
         return Err(poisoned().to_string());
     }
-    // Read before the sync: all of it is covered by it.
-    let covered = shared.db.latest_sequence_number();
-    shared.db.flush_wal(true).map_err(|e| e.to_string())?;
-    if let Err(error) = shared.floor.raise(covered) {
-        tracing::warn!(%error, "the durable floor could not be noted");
+    match &shared.medium {
+        Medium::Rocks(rocks) => rocks.sync(),
+        Medium::Memory(disk) => disk.sync_now().map_err(|e| e.to_string()),
     }
-    Ok(())
 }
 
 fn raise_priority(nice: i32) {
@@ -293,84 +364,4 @@ fn raise_priority(nice: i32) {
     if let Err(error) = rustix::process::setpriority_process(None, nice) {
         tracing::debug!(%error, "the sync thread keeps its priority");
     }
-}
-
-fn check_layout(dir: &Path) -> Result<(), OpenError> {
-    let path = dir.join("VERSION");
-    let expected = format!("assize layout {LAYOUT}\n");
-    match std::fs::read_to_string(&path) {
-        Ok(found) if found == expected => Ok(()),
-        Ok(found) => Err(OpenError::UnknownLayout { path, found: found.trim().chars().take(64).collect() }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            if dir.join("CURRENT").exists() {
-                return Err(OpenError::Damaged { path, message: "missing beside existing data".into() });
-            }
-            // Renamed into place when whole: a crash here must not leave a folder that no start understands.
-            let write = || {
-                let whole = dir.join("VERSION.tmp");
-                std::fs::write(&whole, &expected)?;
-                std::fs::File::open(&whole)?.sync_all()?;
-                std::fs::rename(&whole, &path)?;
-                std::fs::File::open(dir)?.sync_all()
-            };
-            write().map_err(|source| OpenError::Io { path: path.clone(), source })
-        }
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(OpenError::UnknownLayout { path, found: "no text".into() }),
-        Err(source) => Err(OpenError::Io { path, source }),
-    }
-}
-
-fn database_options() -> Options {
-    let mut options = Options::default();
-    options.create_if_missing(true);
-    options.set_paranoid_checks(true);
-    // A torn tail that was never made durable may go; damage elsewhere refuses to open. What the tail must not lose is
-    // kept by the floor.
-    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
-    options.set_track_and_verify_wals_in_manifest(true);
-    options.set_max_total_wal_size(512 << 20);
-    options.set_max_background_jobs(2);
-    options.set_bytes_per_sync(1 << 20);
-    options.set_max_open_files(-1);
-    options.set_keep_log_file_num(2);
-    options.set_max_log_file_size(4 << 20);
-    options
-}
-
-fn families(large: bool) -> Vec<ColumnFamilyDescriptor> {
-    let memtable = if large { MEMTABLE_LARGE } else { MEMTABLE_SMALL };
-    let options_of = |name: &str| {
-        let mut options = Options::default();
-        let mut table = BlockBasedOptions::default();
-        table.set_block_size(16 << 10);
-        match name {
-            columns::LOG => {
-                // Entries purged before a flush then never reach a table file.
-                options.set_min_write_buffer_number_to_merge(2);
-                options.set_max_write_buffer_number(4);
-            }
-            columns::LEAVES => options.set_compression_type(rocksdb::DBCompressionType::Lz4),
-            columns::HASHES => table.set_bloom_filter(10.0, false),
-            _ => {}
-        }
-        options.set_write_buffer_size(memtable);
-        options.set_block_based_table_factory(&table);
-        options.set_level_compaction_dynamic_level_bytes(true);
-        options
-    };
-    columns::ALL.iter().map(|name| ColumnFamilyDescriptor::new(*name, options_of(name))).collect()
-}
-
-/// Reads every block of every family with its checksum.
-fn read_everything(db: &DB) -> Result<(), rocksdb::Error> {
-    for name in columns::ALL {
-        let family = db.cf_handle(name).expect("all families are opened together");
-        let mut options = ReadOptions::default();
-        options.set_verify_checksums(true);
-        options.fill_cache(false);
-        for item in db.iterator_cf_opt(family, options, IteratorMode::Start) {
-            item?;
-        }
-    }
-    Ok(())
 }

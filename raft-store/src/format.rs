@@ -4,9 +4,14 @@
 //! Every stored value is framed as `version ‖ protobuf`; unknown versions are refused.
 
 use bytes::{Bytes, BytesMut};
+use domain::audit::pruned::Terms;
+use domain::id::Index;
+use domain::retention::{RecordClass, Runs};
+use domain::time::LogTime;
 use openraft::EntryPayload;
 use prost::Message;
 
+use crate::machine::Prune;
 use crate::types::{CommittedLeaderId, Entry, LogId, Membership, Payload, PeerNode, SnapshotMeta, StoredMembership, Vote};
 
 /// Version of everything encoded here.
@@ -264,7 +269,7 @@ impl Position {
 /// A payload of the audit group.
 #[derive(Clone, PartialEq, Message)]
 pub struct AuditMessage {
-    #[prost(oneof = "AuditKind", tags = "1, 2")]
+    #[prost(oneof = "AuditKind", tags = "1, 2, 3")]
     pub kind: Option<AuditKind>,
 }
 
@@ -274,6 +279,9 @@ pub enum AuditKind {
     Records(RecordBatch),
     #[prost(message, tag = "2")]
     Checkpoint(SignedCheckpoint),
+    /// From feature level 4 on.
+    #[prost(message, tag = "3")]
+    Prune(PruneMessage),
 }
 
 /// Records of one boot of one node, in the order it made them.
@@ -288,6 +296,23 @@ pub struct RecordBatch {
     pub first_sequence: u64,
     #[prost(bytes = "bytes", repeated, tag = "4")]
     pub records: Vec<Bytes>,
+}
+
+/// Bodies that go, as an entry of the control log decided it. Also the row that remembers it.
+#[derive(Clone, PartialEq, Message)]
+pub struct PruneMessage {
+    /// Index of that entry.
+    #[prost(uint64, tag = "1")]
+    pub plan: u64,
+    /// [`RecordClass::as_str`]; nothing of another class goes.
+    #[prost(string, tag = "2")]
+    pub class: String,
+    /// Log time, milliseconds since 1970; nothing younger goes.
+    #[prost(uint64, tag = "3")]
+    pub before: u64,
+    /// [`Runs::as_pairs`].
+    #[prost(uint64, repeated, tag = "4")]
+    pub leaves: Vec<u64>,
 }
 
 /// One node's signature over a tree head of this or another log.
@@ -312,6 +337,17 @@ pub struct SignedCheckpoint {
     pub control_index: u64,
 }
 
+impl TryFrom<PruneMessage> for Prune {
+    type Error = FormatError;
+
+    fn try_from(message: PruneMessage) -> Result<Self, FormatError> {
+        let malformed = |message: &str| FormatError::Malformed { what: "pruned leaves", message: message.into() };
+        let class: RecordClass = message.class.parse().map_err(|_| malformed("of a class that is not known"))?;
+        let leaves = Runs::from_pairs(message.leaves).ok_or_else(|| malformed("are not in order"))?;
+        Ok(Prune { terms: Terms { plan: Index(message.plan), class, before: LogTime(message.before) }, leaves })
+    }
+}
+
 /// What the audit machine answers.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub struct AuditReply {
@@ -323,7 +359,7 @@ pub struct AuditReply {
     pub first_leaf: u64,
     #[prost(uint64, tag = "3")]
     pub size: u64,
-    /// The batch does not follow what is there, or has no records: it was not taken.
+    /// The batch does not follow what is there, or has no records: it was not taken. Nor were leaves pruned that are not there.
     #[prost(bool, tag = "4")]
     pub gap: bool,
 }

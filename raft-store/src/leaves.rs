@@ -1,4 +1,5 @@
-//! Reading one group's Merkle log: leaves, roots, proofs. Leaves never change, so reading needs no lock.
+//! Reading one group's Merkle log: leaves, roots, proofs. A leaf never changes but that its body goes
+//! ([`domain::audit::pruned`]), and its hash not even then, so reading needs no lock.
 
 use std::io;
 use std::ops::Range;
@@ -7,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use domain::audit::merkle::{self, Hash};
-use rocksdb::{Direction, IteratorMode, ReadOptions};
+use parking_lot::Mutex;
 
 use crate::columns::{self, Group};
 use crate::engine::Engine;
@@ -18,15 +19,38 @@ pub struct LeafReader {
     engine: Engine,
     group: Group,
     size: Arc<AtomicU64>,
+    /// Where bodies went since their space was given back last.
+    emptied: Arc<Mutex<Option<Range<u64>>>>,
 }
 
 impl LeafReader {
     pub(crate) fn new(engine: Engine, group: Group, size: u64) -> Self {
-        LeafReader { engine, group, size: Arc::new(AtomicU64::new(size)) }
+        LeafReader { engine, group, size: Arc::new(AtomicU64::new(size)), emptied: Arc::default() }
     }
 
     pub(crate) fn grown(&self, size: u64) {
         self.size.store(size, Ordering::Release);
+    }
+
+    pub(crate) fn emptied(&self, leaves: Range<u64>) {
+        let mut emptied = self.emptied.lock();
+        *emptied = Some(match emptied.take() {
+            Some(known) => known.start.min(leaves.start)..known.end.max(leaves.end),
+            None => leaves,
+        });
+    }
+
+    /// Gives the space of bodies back to the disk that went since this was called last: until then they lie in files
+    /// beside what stands for them now. `false` when there were none. Reads and writes those files anew, so it takes a
+    /// while: never where a commit waits.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn reclaim(&self) -> io::Result<bool> {
+        let Some(leaves) = self.emptied.lock().take() else { return Ok(false) };
+        let (from, to) = (columns::numbered(self.group, leaves.start), columns::numbered(self.group, leaves.end));
+        self.engine.compact(columns::LEAVES, &from, &to)?;
+        Ok(true)
     }
 
     /// Applied leaves.
@@ -43,7 +67,7 @@ impl LeafReader {
             return Ok(None);
         }
         let key = columns::numbered(self.group, index);
-        let value = self.engine.db().get_cf(self.engine.family(columns::LEAVES), key).map_err(io::Error::other)?;
+        let value = self.engine.get(columns::LEAVES, &key)?;
         value.map(|v| Some(Bytes::from(v))).ok_or_else(|| missing("leaf", index))
     }
 
@@ -57,31 +81,25 @@ impl LeafReader {
         if range.start >= end {
             return Ok(leaves);
         }
-        let mut options = ReadOptions::default();
-        options.set_iterate_upper_bound(columns::numbered(self.group, end).to_vec());
-        let start = columns::numbered(self.group, range.start);
-        let family = self.engine.family(columns::LEAVES);
-        let mut bytes = 0;
-        let stored = self.engine.db().iterator_cf_opt(family, options, IteratorMode::From(&start, Direction::Forward));
-        for (expected, item) in (range.start..).zip(stored) {
-            let (key, value) = item.map_err(io::Error::other)?;
-            if columns::number_of(&key) != Some(expected) {
+        let (from, to) = (columns::numbered(self.group, range.start), columns::numbered(self.group, end));
+        let (mut bytes, mut expected) = (0, range.start);
+        self.engine.scan(columns::LEAVES, &from, &to, |key, value| {
+            if columns::number_of(key) != Some(expected) {
                 return Err(missing("leaf", expected));
             }
+            expected += 1;
             bytes += value.len();
             leaves.push(Bytes::from(value));
-            if bytes >= bytes_max {
-                break;
-            }
-        }
+            Ok(bytes < bytes_max)
+        })?;
         if leaves.is_empty() { Err(missing("leaf", range.start)) } else { Ok(leaves) }
     }
 
     fn hash(&self, level: u8, index: u64) -> io::Result<Hash> {
         let key = columns::hash(self.group, level, index);
-        let value = self.engine.db().get_pinned_cf(self.engine.family(columns::HASHES), key).map_err(io::Error::other)?;
+        let value = self.engine.get(columns::HASHES, &key)?;
         let value = value.ok_or_else(|| missing("hash", index))?;
-        value.as_ref().try_into().map_err(|_| missing("hash", index))
+        value.as_slice().try_into().map_err(|_| missing("hash", index))
     }
 
     /// Root of the first `size` leaves.

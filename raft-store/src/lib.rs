@@ -9,7 +9,7 @@
 //!  audit-data/  rows, leaves, hashes, applied of the audit groups      one engine
 //! ```
 //!
-//! - [`engine`]: one RocksDB with one sync thread; group commit; a failed sync poisons it.
+//! - [`engine`]: one RocksDB with one sync thread; group commit; a failed sync poisons it. Or a disk in memory.
 //! - [`log_store`]: openraft's log storage on an engine.
 //! - [`state_machine`]: rows and leaves of one group, applied atomically with the applied index.
 //! - [`leaves`]: reading the Merkle log: leaves, roots, proofs.
@@ -28,7 +28,7 @@ pub mod snapshot;
 pub mod state_machine;
 mod types;
 
-pub use engine::{Engine, EngineOptions, OpenError};
+pub use engine::{Engine, EngineOptions, MemoryDisk, MemoryDisks, OpenError};
 pub use leaves::LeafReader;
 pub use log_store::LogStore;
 pub use machine::{Applied, Machine, MachineError};

@@ -13,10 +13,10 @@ use openraft::entry::RaftEntry as _;
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::{EntryPayload, OptionalSend, RaftLogReader};
 use parking_lot::Mutex;
-use rocksdb::{Direction, IteratorMode, ReadOptions, WriteBatch};
+use planted::{Bug, Point, planted, reach};
 
 use crate::columns::{self, Group, MetaTag};
-use crate::engine::{Engine, Waiter};
+use crate::engine::{Batch, Engine, Waiter};
 use crate::format;
 use crate::types::{Entry, LogId, TypeConfig, Vote};
 
@@ -93,8 +93,7 @@ impl Engine {
     /// # Errors
     /// When what lies there cannot be understood or has holes.
     pub fn log_store(&self, group: u32) -> io::Result<LogStore> {
-        let meta = self.family(columns::LOG_META);
-        let stored = |tag| self.db().get_cf(meta, columns::meta(group, tag)).map_err(io::Error::other);
+        let stored = |tag| self.get(columns::LOG_META, &columns::meta(group, tag));
         let purged = stored(MetaTag::Purged)?.map(|v| format::decode_log_id(&v)).transpose()?;
         let mut log = Log {
             vote: stored(MetaTag::Vote)?.map(|v| format::decode_vote(&v)).transpose()?,
@@ -124,17 +123,8 @@ impl Engine {
     /// Reads the stored entries `from..to` of a group until `see` says `false`. Starts at `from`, never at the group's
     /// first key: what was purged lies behind range tombstones.
     fn scan_log(&self, group: Group, from: u64, to: u64, mut see: impl FnMut(Entry) -> io::Result<bool>) -> io::Result<()> {
-        let mut options = ReadOptions::default();
         let end = if to == u64::MAX { columns::bounds(group).1.to_vec() } else { columns::numbered(group, to).to_vec() };
-        options.set_iterate_upper_bound(end);
-        let start = columns::numbered(group, from);
-        for item in self.db().iterator_cf_opt(self.family(columns::LOG), options, IteratorMode::From(&start, Direction::Forward)) {
-            let (_, value) = item.map_err(io::Error::other)?;
-            if !see(format::decode_entry(&value)?)? {
-                break;
-            }
-        }
-        Ok(())
+        self.scan(columns::LOG, &columns::numbered(group, from), &end, |_, value| see(format::decode_entry(&value)?))
     }
 }
 
@@ -164,8 +154,8 @@ impl LogStore {
         Ok(entries)
     }
 
-    fn put_meta(&self, batch: &mut WriteBatch, tag: MetaTag, value: Vec<u8>) {
-        batch.put_cf(self.engine.family(columns::LOG_META), columns::meta(self.group, tag), value);
+    fn put_meta(&self, batch: &mut Batch, tag: MetaTag, value: Vec<u8>) {
+        self.engine.put(batch, columns::LOG_META, columns::meta(self.group, tag), value);
     }
 
     /// Index of the last entry, for tests and status.
@@ -223,21 +213,28 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
-        let mut batch = WriteBatch::default();
+        let mut batch = self.engine.batch();
         self.put_meta(&mut batch, MetaTag::Vote, format::encode_vote(vote));
         self.engine.write(batch)?;
         self.log.lock().vote = Some(*vote);
-        self.engine.synced().await
+        reach(Point::VoteWritten);
+        if planted(Bug::VoteNotSynced) {
+            return Ok(());
+        }
+        self.engine.synced().await?;
+        reach(Point::VoteSynced);
+        Ok(())
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
-        let mut batch = WriteBatch::default();
+        let mut batch = self.engine.batch();
         match &committed {
             Some(id) => self.put_meta(&mut batch, MetaTag::Committed, format::encode_log_id(id)),
-            None => batch.delete_cf(self.engine.family(columns::LOG_META), columns::meta(self.group, MetaTag::Committed)),
+            None => self.engine.delete(&mut batch, columns::LOG_META, columns::meta(self.group, MetaTag::Committed)),
         }
         self.engine.write(batch)?;
         self.log.lock().committed = committed;
+        reach(Point::CommittedWritten);
         Ok(())
     }
 
@@ -250,19 +247,21 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let mut batch = WriteBatch::default();
+        let mut batch = self.engine.batch();
         {
-            let family = self.engine.family(columns::LOG);
             let mut log = self.log.lock();
             for entry in entries {
                 let index = entry.index();
                 assert!(log.last.or(log.purged).is_none() || index == log.next_index(), "entry {index} does not follow {:?}", log.last);
-                batch.put_cf(family, columns::numbered(self.group, index), format::encode_entry(&entry));
+                self.engine.put(&mut batch, columns::LOG, columns::numbered(self.group, index), format::encode_entry(&entry));
                 log.push(entry);
             }
         }
+        reach(Point::EntriesReceived);
         self.engine.write(batch)?;
+        reach(Point::EntriesWritten);
         self.engine.queue(Waiter::Append(callback));
+        reach(Point::EntriesQueued);
         Ok(())
     }
 
@@ -271,12 +270,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         if from >= self.log.lock().next_index() {
             return Ok(());
         }
-        let mut batch = WriteBatch::default();
-        batch.delete_range_cf(
-            self.engine.family(columns::LOG),
-            columns::numbered(self.group, from).to_vec(),
-            columns::bounds(self.group).1.to_vec(),
-        );
+        let mut batch = self.engine.batch();
+        self.engine.delete_range(&mut batch, columns::LOG, &columns::numbered(self.group, from), &columns::bounds(self.group).1);
         let mut log = self.log.lock();
         while log.tail.back().is_some_and(|entry| entry.log_id.index() >= from) {
             if let Some(entry) = log.tail.pop_back() {
@@ -285,6 +280,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         }
         log.last = last.or(log.purged);
         drop(log);
+        if planted(Bug::TruncationForgotten) {
+            return Ok(());
+        }
         self.engine.write(batch)
     }
 
@@ -296,11 +294,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             return Ok(());
         }
         self.engine.synced().await?;
-        let mut batch = WriteBatch::default();
+        let mut batch = self.engine.batch();
         self.put_meta(&mut batch, MetaTag::Purged, format::encode_log_id(&id));
         // Adjacent ranges, never from the group's start: overlapping tombstones tax every later read.
         let (start, end) = (columns::numbered(self.group, from), columns::numbered(self.group, id.index() + 1));
-        batch.delete_range_cf(self.engine.family(columns::LOG), start.to_vec(), end.to_vec());
+        self.engine.delete_range(&mut batch, columns::LOG, &start, &end);
         self.engine.write(batch)?;
         let drop_files = {
             let mut log = self.log.lock();
@@ -318,11 +316,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             due
         };
         if drop_files {
-            let first = columns::numbered(self.group, 0);
-            self.engine
-                .db()
-                .delete_file_in_range_cf(self.engine.family(columns::LOG), first.as_slice(), end.as_slice())
-                .map_err(io::Error::other)?;
+            self.engine.drop_files(columns::LOG, &columns::numbered(self.group, 0), &end)?;
         }
         Ok(())
     }

@@ -7,19 +7,20 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use domain::audit::merkle::{Frontier, leaf_hash};
+use domain::audit::merkle::Frontier;
+use domain::audit::pruned;
 use futures_util::{Stream, StreamExt as _};
 use openraft::entry::RaftEntry as _;
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use parking_lot::Mutex;
-use rocksdb::{Direction, IteratorMode, ReadOptions, WriteBatch};
+use planted::{Bug, Point, planted, reach};
 
 use crate::columns::{self, Group, MetaTag};
-use crate::engine::Engine;
+use crate::engine::{Batch, Engine};
 use crate::format::Position;
 use crate::leaves::LeafReader;
-use crate::machine::{Machine, Row};
+use crate::machine::{Machine, Prune, Row};
 use crate::snapshot::{LeafSource, SnapshotData, Spool};
 use crate::types::{LogId, Payload, Reply, SnapshotMeta, StoredMembership, TypeConfig};
 
@@ -54,7 +55,7 @@ impl<M: Machine> StateMachine<M> {
     /// When what lies there cannot be understood, or the Merkle log is not the one its frontier says.
     pub fn open(engine: &Engine, group: u32, mut machine: M) -> io::Result<Self> {
         let key = columns::meta(group, MetaTag::Applied);
-        let stored = engine.db().get_cf(engine.family(columns::STATE_META), key).map_err(io::Error::other)?;
+        let stored = engine.get(columns::STATE_META, &key)?;
         let position = stored.map(|v| Position::decode(&v)).transpose()?.unwrap_or_default();
         machine.load(rows_of(engine, group)?).map_err(io::Error::other)?;
         let reader = LeafReader::new(engine.clone(), group, position.frontier.size());
@@ -82,18 +83,27 @@ impl<M: Machine> StateMachine<M> {
         SnapshotMeta { last_log_id: self.position.last, last_membership: self.position.membership.clone() }
     }
 
-    fn apply_payload(&mut self, index: u64, payload: &Payload, batch: &mut WriteBatch) -> io::Result<Reply> {
+    fn apply_payload(&mut self, index: u64, payload: &Payload, batch: &mut Batch) -> io::Result<Reply> {
         let applied = self.machine.apply(index, self.position.frontier.size(), &payload.0).map_err(|error| {
             // Skipping what cannot be applied would fork this replica from the others.
             self.engine.poison(&format!("entry {index} cannot be applied: {error}"));
             io::Error::other(error)
         })?;
-        let rows = self.engine.family(columns::ROWS);
-        for (key, value) in applied.rows {
+        reach(Point::EntryApplied);
+        let prunes = self.prunes(applied.rows.iter().filter_map(|(key, value)| Some((key, value.as_ref()?))))?;
+        if !prunes.is_empty() {
+            // What goes may have come with the entries before this one: it is read from the store.
+            self.commit(std::mem::replace(batch, self.engine.batch()))?;
+        }
+        for prune in &prunes {
+            self.let_go(prune, self.position.frontier.size(), batch)?;
+        }
+        let forgotten = planted(Bug::RowsForgotten);
+        for (key, value) in applied.rows.into_iter().filter(|_| !forgotten) {
             let key = columns::row(self.group, &key);
             match value {
-                Some(value) => batch.put_cf(rows, key, value),
-                None => batch.delete_cf(rows, key),
+                Some(value) => self.engine.put(batch, columns::ROWS, key, value),
+                None => self.engine.delete(batch, columns::ROWS, key),
             }
         }
         for leaf in &applied.leaves {
@@ -102,10 +112,38 @@ impl<M: Machine> StateMachine<M> {
         Ok(Reply(applied.reply))
     }
 
-    fn commit(&mut self, mut batch: WriteBatch) -> io::Result<()> {
+    fn prunes<'a>(&self, rows: impl Iterator<Item = (&'a Vec<u8>, &'a Vec<u8>)>) -> io::Result<Vec<Prune>> {
+        let mut prunes = Vec::new();
+        for (key, value) in rows {
+            prunes.extend(M::prune(key, value).map_err(io::Error::other)?);
+        }
+        Ok(prunes)
+    }
+
+    /// Replaces the bodies of those of the leaves that are below `size`; done once more, it changes nothing.
+    fn let_go(&self, prune: &Prune, size: u64, batch: &mut Batch) -> io::Result<()> {
+        for range in prune.leaves.ranges() {
+            let (from, to) = (columns::numbered(self.group, range.start), columns::numbered(self.group, range.end.min(size)));
+            if from >= to {
+                continue;
+            }
+            self.engine.scan(columns::LEAVES, &from, &to, |key, body| {
+                if let Some(stub) = pruned::prune(&body, &prune.terms) {
+                    self.engine.put(batch, columns::LEAVES, key, stub);
+                }
+                Ok(true)
+            })?;
+            self.reader.emptied(range);
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, mut batch: Batch) -> io::Result<()> {
         let key = columns::meta(self.group, MetaTag::Applied);
-        batch.put_cf(self.engine.family(columns::STATE_META), key, self.position.encode());
+        self.engine.put(&mut batch, columns::STATE_META, key, self.position.encode());
+        reach(Point::RowsBeforeWrite);
         self.engine.write(batch)?;
+        reach(Point::RowsWritten);
         self.reader.grown(self.position.frontier.size());
         if let Some(last) = self.position.last {
             self.machine.published(last.index());
@@ -114,21 +152,21 @@ impl<M: Machine> StateMachine<M> {
     }
 }
 
-fn append_leaf(engine: &Engine, group: Group, frontier: &mut Frontier, leaf: &Bytes, batch: &mut WriteBatch) {
-    batch.put_cf(engine.family(columns::LEAVES), columns::numbered(group, frontier.size()), leaf);
-    let hashes = engine.family(columns::HASHES);
-    frontier.append(leaf_hash(leaf), |level, index, hash| batch.put_cf(hashes, columns::hash(group, level, index), hash));
+fn append_leaf(engine: &Engine, group: Group, frontier: &mut Frontier, leaf: &Bytes, batch: &mut Batch) {
+    engine.put(batch, columns::LEAVES, columns::numbered(group, frontier.size()), leaf);
+    frontier.append(pruned::stored_hash(leaf), |level, index, hash| {
+        engine.put(batch, columns::HASHES, columns::hash(group, level, index), hash)
+    });
 }
 
 fn rows_of(engine: &Engine, group: Group) -> io::Result<Vec<Row>> {
     let (start, end) = columns::bounds(group);
-    let mut options = ReadOptions::default();
-    options.set_iterate_upper_bound(end.to_vec());
-    engine
-        .db()
-        .iterator_cf_opt(engine.family(columns::ROWS), options, IteratorMode::From(&start, Direction::Forward))
-        .map(|item| item.map(|(key, value)| (key[4..].to_vec(), value.into_vec())).map_err(io::Error::other))
-        .collect()
+    let mut rows = Vec::new();
+    engine.scan(columns::ROWS, &start, &end, |key, value| {
+        rows.push((key[4..].to_vec(), value));
+        Ok(true)
+    })?;
+    Ok(rows)
 }
 
 /// Hashes every leaf again: what is served later is what was hashed when it was committed.
@@ -136,7 +174,7 @@ fn verify_leaves(reader: &LeafReader, expected: &Frontier) -> io::Result<()> {
     let mut frontier = Frontier::default();
     while frontier.size() < expected.size() {
         for leaf in reader.leaves(frontier.size()..expected.size(), 4 << 20)? {
-            frontier.append(leaf_hash(&leaf), |_, _, _| {});
+            frontier.append(pruned::stored_hash(&leaf), |_, _, _| {});
         }
     }
     if frontier == *expected {
@@ -160,7 +198,7 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for StateMachine<M> {
     {
         let mut chunks = entries.ready_chunks(APPLY_BATCH_MAX);
         while let Some(chunk) = chunks.next().await {
-            let mut batch = WriteBatch::default();
+            let mut batch = self.engine.batch();
             let mut answers = Vec::with_capacity(chunk.len());
             for item in chunk {
                 let (entry, responder) = item?;
@@ -176,6 +214,7 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for StateMachine<M> {
                 answers.extend(responder.map(|responder| (responder, reply)));
             }
             self.commit(batch)?;
+            reach(Point::AppliedBeforeAnswer);
             answers.into_iter().for_each(|(responder, reply)| responder.send(reply));
         }
         Ok(())
@@ -195,6 +234,7 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for StateMachine<M> {
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
         let mut frontier = self.position.frontier.clone();
+        let had = frontier.size();
         if let LeafSource::Spooled { from, file } = snapshot.leaves {
             if from > frontier.size() {
                 return Err(io::Error::other(format!("the snapshot starts at leaf {from}, this log ends at {}", frontier.size())));
@@ -206,7 +246,7 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for StateMachine<M> {
                 spool.next()?;
             }
             while frontier.size() < snapshot.frontier.size() {
-                let mut batch = WriteBatch::default();
+                let mut batch = self.engine.batch();
                 for _ in 0..INSTALL_BATCH_LEAVES.min(snapshot.frontier.size() - frontier.size()) {
                     append_leaf(&self.engine, self.group, &mut frontier, &spool.next()?, &mut batch);
                 }
@@ -217,14 +257,25 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for StateMachine<M> {
             self.engine.poison("a snapshot's leaves do not continue this node's log");
             return Err(io::Error::other("a snapshot's leaves do not continue this node's log"));
         }
-        let mut batch = WriteBatch::default();
-        let (start, end) = columns::bounds(self.group);
-        let family = self.engine.family(columns::ROWS);
-        batch.delete_range_cf(family, start.to_vec(), end.to_vec());
-        for (key, value) in snapshot.rows.iter() {
-            batch.put_cf(family, columns::row(self.group, key), value);
+        // The leaves that were here before the snapshot came lose the bodies that went meanwhile. To a reader that is as
+        // good before the batch below as after it.
+        for row in snapshot.rows.iter() {
+            let Some(prune) = M::prune(&row.0, &row.1).map_err(io::Error::other)? else { continue };
+            if self.engine.get(columns::ROWS, &columns::row(self.group, &row.0))?.is_none() {
+                let mut batch = self.engine.batch();
+                self.let_go(&prune, had, &mut batch)?;
+                self.engine.write(batch)?;
+            }
         }
-        self.machine.load(snapshot.rows.to_vec()).map_err(io::Error::other)?;
+        let mut batch = self.engine.batch();
+        let (start, end) = columns::bounds(self.group);
+        self.engine.delete_range(&mut batch, columns::ROWS, &start, &end);
+        for (key, value) in snapshot.rows.iter() {
+            self.engine.put(&mut batch, columns::ROWS, columns::row(self.group, key), value);
+        }
+        if !planted(Bug::SnapshotNotLoaded) {
+            self.machine.load(snapshot.rows.to_vec()).map_err(io::Error::other)?;
+        }
         self.position = Position { last: meta.last_log_id, membership: meta.last_membership.clone(), frontier };
         self.commit(batch)?;
         *self.current.lock() = Some(Taken { meta: meta.clone(), rows: snapshot.rows, frontier: self.position.frontier.clone() });
@@ -260,7 +311,9 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
             Err(error) => return Err(io::Error::other(error.to_string())),
         };
         // Once openraft has a snapshot it purges the log below it, which may lie in another engine than the state.
+        reach(Point::SnapshotBeforeSync);
         self.engine.synced().await?;
+        reach(Point::SnapshotSynced);
         *self.current.lock() = Some(Taken { meta: self.meta.clone(), rows: rows.clone(), frontier: self.frontier.clone() });
         Ok(Snapshot {
             meta: self.meta.clone(),

@@ -16,7 +16,7 @@ mod lease;
 mod nemesis;
 mod propose;
 mod raft;
-mod rng;
+pub(crate) mod rng;
 mod world;
 
 use std::cmp::Reverse;

@@ -13,6 +13,12 @@ use super::PATIENCE;
 use crate::process::Background;
 use crate::{ports, wait};
 
+/// Debug builds of `assize` know the feature levels up to what it says, as an older release does.
+const OLDER: &str = "ASSIZE_FEATURE_LEVEL_MAX";
+
+/// Debug builds do at points of their code what it says.
+const POINTS: &str = "ASSIZE_POINTS";
+
 /// Where a node runs: its address, and what its programs are started through.
 #[derive(Debug, Clone)]
 pub struct Place {
@@ -55,6 +61,8 @@ pub struct Node {
     pub tls: u16,
     /// The token as password inside TLS, bound to the target `orders`. Only with [`super::Setup::tls`].
     pub password: u16,
+    /// AuthZEN. Only with [`super::Setup::tls`].
+    pub authzen: u16,
     log: PathBuf,
     process: Option<Background>,
 }
@@ -77,6 +85,7 @@ impl Node {
             postgres: ports::free(),
             tls: ports::free(),
             password: ports::free(),
+            authzen: ports::free(),
             log: dir.join(format!("node{number}.log")),
             process: None,
         };
@@ -92,6 +101,8 @@ impl Node {
              [cluster]\nlisten = \"{host}:{cluster}\"\nadvertise = \"{host}:{cluster}\"\n\
              [admin]\nlisten = \"{host}:{admin}\"\nadvertise = \"{host}:{admin}\"\n\
              [http]\nlisten = \"{host}:{http}\"\n\
+             [usage]\nreport_seconds = 2\n\
+             [outbound]\nallow = [\"127.0.0.1\"]\n\
              [[listener]]\nprotocol = \"postgres\"\nlisten = \"{host}:{postgres}\"\n",
             self.data
         );
@@ -104,13 +115,34 @@ impl Node {
                  [listener.tls]\n{files}required = true\n",
                 self.password
             )?;
+            write!(text, "[[listener]]\nprotocol = \"authzen\"\nlisten = \"{host}:{}\"\n[listener.tls]\n{files}", self.authzen)?;
         }
         Ok(text)
     }
 
-    pub(super) fn start(&mut self, binary: &Path) -> Result<()> {
-        let mut command = self.place.command(binary);
+    /// Makes its next process one of a release that knows feature levels up to this one only, or as built.
+    pub fn older(&mut self, knows: Option<u32>) {
+        self.env.retain(|(name, _)| name != OLDER);
+        self.env.extend(knows.map(|level| (OLDER.to_owned(), level.to_string())));
+    }
+
+    /// What its next process does at points of its code (`POINT=crash:3;OTHER=pause:2`), and the file it notes them in.
+    pub fn at_points(&mut self, what: &str, seen: Option<PathBuf>) {
+        self.env.retain(|(name, _)| !name.starts_with(POINTS));
+        if !what.is_empty() {
+            self.env.push((POINTS.to_owned(), what.to_owned()));
+        }
+        self.env.extend(seen.map(|file| (format!("{POINTS}_SEEN"), file.display().to_string())));
+    }
+
+    /// A command with this node's environment.
+    pub(super) fn equipped(&self, mut command: Command) -> Command {
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    pub(super) fn start(&mut self, binary: &Path) -> Result<()> {
+        let mut command = self.equipped(self.place.command(binary));
         command.arg("node").arg("--config").arg(&self.config);
         self.process = Some(Background::start(&format!("node {}", self.number), &mut command, &self.log)?);
         Ok(())

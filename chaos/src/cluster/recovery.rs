@@ -15,7 +15,7 @@ impl Cluster {
     pub fn recover_node(&self, node: &Node, backup: Option<&Path>, recovery_key: &str, admin_out: &Path) -> Result<Said> {
         let key = self.dir.path().join("recovery-key");
         std::fs::write(&key, recovery_key)?;
-        let mut recover = self.offline();
+        let mut recover = node.equipped(self.offline());
         recover.args(["cluster", "recover", "--yes", "--admin", "alice", "--config"]).arg(&node.config);
         recover.arg("--admin-out").arg(admin_out).arg("--recovery-key-file").arg(key);
         if let Some(backup) = backup {
@@ -29,7 +29,10 @@ impl Cluster {
     /// # Errors
     /// When its configuration cannot be written.
     pub fn prepare(&self, number: usize) -> Result<Node> {
-        Node::prepare(number, self.setup.place(number), self.dir.path(), self.setup.tls)
+        let mut node = Node::prepare(number, self.setup.place(number), self.dir.path(), self.setup.tls)?;
+        let seen = self.setup.points.map(|_| super::points_file(self.dir.path()));
+        node.at_points(self.setup.points.unwrap_or_default(), seen);
+        Ok(node)
     }
 
     /// Goes on as a new incarnation with `first`, which takes over from the backup or from what lies in its folder, and

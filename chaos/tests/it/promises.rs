@@ -2,8 +2,11 @@
 //!
 //! The tests that are not ignored are the short set of `make test`; `make chaos` runs them all.
 
+mod in_volume;
 mod r11_nothing_acknowledged_is_lost;
+mod r11_power_lost;
 mod r17_resources_are_bounded;
+mod r18_rolling_upgrade;
 mod r1_revoked_means_out;
 mod r22_closed_is_not_dead;
 mod r4_an_approval_is_spent_once;

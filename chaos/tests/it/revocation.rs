@@ -7,7 +7,7 @@ use chaos::wait;
 use serde_json::Value;
 
 #[test]
-fn revocation_and_expiry_end_live_sessions_on_all_nodes() {
+fn t009_revocation_and_expiry_end_live_sessions_on_all_nodes() {
     with(Setup::default(), |cluster| {
         let token = cluster.token("bot")?;
         let running = sleepers(cluster, "bot", &token)?;

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use data_encoding::BASE32_NOPAD;
-use domain::command::{Actor, Command, Reply, authorize};
+use domain::command::{Actor, Command, Rejection, Reply, authorize};
 use domain::id::{Index, Name, ProposalId};
 use domain::state::State;
 use domain::time::LogTime;
 use proto::admin as pb;
 use tonic::{Request, Response, Status};
 
-use crate::control::Control;
+use crate::control::{Control, ControlError};
 use crate::guard::Caller;
 use crate::policy::Needs;
 use crate::{convert, failure};
@@ -104,37 +104,22 @@ impl Call {
     /// already when the caller may not; the log asks again when it applies. `noun` is the field errors' prefix.
     pub(crate) async fn submit(&self, request_id: &str, noun: &str, command: Command) -> Result<Applied, Status> {
         let id = self.proposal_id(request_id)?;
-        let actor = Actor::Principal(self.me().clone());
-        authorize(&self.control.state(), &actor, &command).map_err(|refused| failure::rejected(noun, &refused))?;
-        let (done, receipt) = if command.is_narrowing() {
-            let (done, receipt) = self.control.narrow(id, actor, command).await.map_err(|e| failure::control(&e))?;
-            (done, Some(receipt))
-        } else {
-            (self.control.propose(id, actor, command).await.map_err(|e| failure::control(&e))?, None)
-        };
-        if let Reply::Rejected(rejection) = &done.reply {
-            return Err(failure::rejected(noun, rejection));
-        }
-        let state = self.control.wait_for(done.index).await.map_err(|e| failure::control(&e))?;
-        Ok(Applied { reply: done.reply, index: done.index, state, receipt: receipt.as_ref().map(convert::receipt::to_wire) })
+        submit(self.control(), id, self.me(), command).await.map_err(|why| match why {
+            NotApplied::Rejected(rejection) => failure::rejected(noun, &rejection),
+            NotApplied::Failed(error) => failure::control(&error),
+        })
     }
 
     /// The proposal's id: the caller's request id bound to caller and method, so that nobody can claim, or be answered
     /// from, another's.
     pub(crate) fn proposal_id(&self, field: &str) -> Result<ProposalId, Status> {
         let given = match (field, self.caller.request_id.as_deref()) {
-            ("", None | Some("")) => return Ok(encode_id(&identity::random::bytes::<20>())),
+            ("", None | Some("")) => return Ok(fresh_id()),
             ("", Some(id)) | (id, None | Some("")) => id,
             (id, Some(header)) if id == header => id,
             (_, Some(_)) => return Err(failure::invalid_field("request_id", "differs from the metadata x-request-id")),
         };
-        given.parse::<ProposalId>().map_err(|e| failure::invalid_field("request_id", e.to_string()))?;
-        let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-        for part in [self.me().as_str(), self.caller.row.path, given] {
-            hash.update(&(part.len() as u64).to_be_bytes());
-            hash.update(part.as_bytes());
-        }
-        Ok(encode_id(hash.finish().as_ref()))
+        request_id(self.me(), self.caller.row.path, given).map_err(|why| failure::invalid_field("request_id", why))
     }
 
     /// An answer that carries the index it was made at.
@@ -143,6 +128,48 @@ impl Call {
         response.metadata_mut().insert("x-assize-index", state.applied.0.into());
         Ok(response)
     }
+}
+
+/// Why a command is not applied, or not known to be.
+pub(crate) enum NotApplied {
+    Rejected(Rejection),
+    Failed(ControlError),
+}
+
+/// Puts a command through the log in the caller's own name: see [`Call::submit`].
+pub(crate) async fn submit(control: &dyn Control, id: ProposalId, me: &Name, command: Command) -> Result<Applied, NotApplied> {
+    let actor = Actor::Principal(me.clone());
+    authorize(&control.state(), &actor, &command).map_err(NotApplied::Rejected)?;
+    let (done, receipt) = if command.is_narrowing() {
+        let (done, receipt) = control.narrow(id, actor, command).await.map_err(NotApplied::Failed)?;
+        (done, Some(receipt))
+    } else {
+        (control.propose(id, actor, command).await.map_err(NotApplied::Failed)?, None)
+    };
+    if let Reply::Rejected(rejection) = done.reply {
+        return Err(NotApplied::Rejected(rejection));
+    }
+    let state = control.wait_for(done.index).await.map_err(NotApplied::Failed)?;
+    Ok(Applied { reply: done.reply, index: done.index, state, receipt: receipt.as_ref().map(convert::receipt::to_wire) })
+}
+
+/// The id of a proposal whose caller gave none.
+pub(crate) fn fresh_id() -> ProposalId {
+    encode_id(&identity::random::bytes::<20>())
+}
+
+/// What a caller gave, bound to it and to what it does.
+///
+/// # Errors
+/// In words, when it is no id.
+pub(crate) fn request_id(me: &Name, path: &str, given: &str) -> Result<ProposalId, String> {
+    given.parse::<ProposalId>().map_err(|e| e.to_string())?;
+    let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    for part in [me.as_str(), path, given] {
+        hash.update(&(part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    Ok(encode_id(hash.finish().as_ref()))
 }
 
 fn encode_id(bytes: &[u8]) -> ProposalId {

@@ -61,6 +61,8 @@ pub trait Control: Send + Sync + 'static {
     fn narrow(&self, id: ProposalId, actor: Actor, command: Command) -> BoxFuture<'_, Result<(Committed, Receipt), ControlError>>;
     /// Seals a credential's secret in the cluster's envelope, for this name.
     fn seal(&self, name: &Name, secret: &Secret) -> Result<Sealed, ControlError>;
+    /// As [`Control::seal`], for a sink's secret: one does not open as the other.
+    fn seal_sink(&self, name: &Name, secret: &Secret) -> Result<Sealed, ControlError>;
     /// Whom the URI of a client certificate names, if it is of this cluster and incarnation. TLS has verified the chain.
     fn person_of_certificate(&self, der: &[u8]) -> Option<Name>;
 }
@@ -71,18 +73,36 @@ pub trait Sessions: Send + Sync + 'static {
     fn list(&self, all_nodes: bool) -> BoxFuture<'_, (Vec<proto::admin::Session>, Vec<NodeId>)>;
 }
 
+/// What goes out of this node.
+pub trait Outbound: Send + Sync + 'static {
+    /// Sends one message to see whether the sink works; an error says why it does not.
+    fn test<'a>(&'a self, sink: &'a domain::sink::Sink) -> BoxFuture<'a, Result<(), String>>;
+}
+
 /// Dials a target as a session would and says what it found, step by step.
 pub trait Dial: Send + Sync + 'static {
     fn check<'a>(
         &'a self,
         target: &'a domain::target::Target,
         credential: Option<&'a domain::credential::Credential>,
-    ) -> BoxFuture<'a, Vec<proto::admin::CheckStep>>;
+    ) -> BoxFuture<'a, Checked>;
+
+    /// Puts on record what `by` was told about a target.
+    fn record(&self, by: &Name, target: &Name, reachable: bool, findings: &[String]);
+}
+
+/// What a check found.
+#[derive(Debug, Clone, Default)]
+pub struct Checked {
+    pub steps: Vec<proto::admin::CheckStep>,
+    pub findings: Vec<proto::admin::TargetFinding>,
 }
 
 /// What a statement needs, as the gateway would classify it.
 pub trait Classify: Send + Sync + 'static {
     fn needs(&self, database: &str, statement: &str) -> Needed;
+    /// What an approval is bound to beside the statement, in an ordinary new session of this user at the target.
+    fn context(&self, database: &str, username: &str) -> Vec<(String, String)>;
 }
 
 /// What a statement needs.

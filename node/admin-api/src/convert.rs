@@ -1,9 +1,9 @@
 //! The edge between wire types and the domain's: explicit field by field, so that nothing is assigned by accident, and
 //! every field at fault is named.
 
-pub(crate) mod escape;
 pub(crate) mod fields;
 
+pub(crate) mod break_glass;
 pub(crate) mod command;
 pub(crate) mod credential;
 pub(crate) mod grant;
@@ -14,9 +14,13 @@ pub(crate) mod receipt;
 pub(crate) mod record;
 pub(crate) mod refusal;
 pub(crate) mod request;
+pub(crate) mod retention;
 pub(crate) mod review;
 pub(crate) mod role;
+pub(crate) mod sink;
 pub(crate) mod target;
+pub(crate) mod usage;
+pub(crate) mod witness;
 
 use std::time::Duration;
 

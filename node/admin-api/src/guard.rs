@@ -99,7 +99,7 @@ fn admit(control: &dyn Control, request: &Request<Body>) -> Result<Option<(Calle
 
 fn authenticate(control: &dyn Control, request: &Request<Body>, row: &'static Row) -> Result<Caller, Status> {
     let state = control.state();
-    let principal = match bearer(request.headers())? {
+    let principal = match bearer(request.headers()).map_err(|NotBearer| failure::unauthenticated())? {
         Some(secret) => {
             let identity = identity::resolve::bearer(&state, control.now(), &secret, TokenUse::Admin);
             identity.map_err(|_| failure::unauthenticated())?.principal
@@ -111,15 +111,18 @@ fn authenticate(control: &dyn Control, request: &Request<Body>, row: &'static Ro
     Ok(Caller { principal, row, request_id })
 }
 
+/// An `Authorization` header that holds something else, or several.
+pub(crate) struct NotBearer;
+
 /// A header that is there but is no bearer token is an error, never "no token": the certificate must not answer for it.
-fn bearer(headers: &HeaderMap) -> Result<Option<Secret>, Status> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<Secret>, NotBearer> {
     let mut values = headers.get_all("authorization").iter();
     let (Some(value), None) = (values.next(), values.next()) else {
-        return if headers.contains_key("authorization") { Err(failure::unauthenticated()) } else { Ok(None) };
+        return if headers.contains_key("authorization") { Err(NotBearer) } else { Ok(None) };
     };
-    let (scheme, token) = value.as_bytes().split_at_checked(7).ok_or_else(failure::unauthenticated)?;
+    let (scheme, token) = value.as_bytes().split_at_checked(7).ok_or(NotBearer)?;
     if !scheme.eq_ignore_ascii_case(b"bearer ") {
-        return Err(failure::unauthenticated());
+        return Err(NotBearer);
     }
     Ok(Some(Secret::new(token.to_vec())))
 }

@@ -25,7 +25,7 @@ use proto::admin as pb;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::control::{Classify, Committed, Control, ControlError, Dial, JoinTokenMade, Members, Needed, Sessions};
+use crate::control::{Checked, Classify, Committed, Control, ControlError, Dial, JoinTokenMade, Members, Needed, Outbound, Sessions};
 use crate::page::PageKey;
 use crate::service::Parts;
 use log::Logs;
@@ -93,7 +93,13 @@ impl InMemory {
             steps: 0,
         };
         let cluster = InMemory { inner: Mutex::new(inner), node_key, rules: ::policy::Engine::default() };
-        cluster.operate(Command::FoundCluster { id: "test".into(), incarnation: 1, recovery_key: [1; 32], first_admin: name("admin") });
+        cluster.operate(Command::FoundCluster {
+            id: "test".into(),
+            incarnation: 1,
+            recovery_key: [1; 32],
+            first_admin: name("admin"),
+            feature_level: domain::command::FEATURE_LEVEL_MAX,
+        });
         cluster.operate(Command::RegisterNode {
             node: NodeId(1),
             address: "127.0.0.1:7400".into(),
@@ -203,6 +209,7 @@ impl InMemory {
             classify: self.clone(),
             audit: self.clone(),
             members: self.clone(),
+            outbound: self.clone(),
             page_key: PageKey::new(&[9; 32]),
         };
         let stop = CancellationToken::new();
@@ -285,6 +292,10 @@ impl Control for InMemory {
         Ok(Sealed { key_id: 1, wrapped_key: vec![1; 48], nonce: [2; 12], ciphertext: vec![3; 32] })
     }
 
+    fn seal_sink(&self, name: &Name, secret: &Secret) -> Result<Sealed, ControlError> {
+        self.seal(name, secret)
+    }
+
     fn person_of_certificate(&self, der: &[u8]) -> Option<Name> {
         tls::person_of(der, "assize://test/1/person/")
     }
@@ -302,10 +313,25 @@ impl Dial for InMemory {
         &'a self,
         target: &'a domain::target::Target,
         credential: Option<&'a domain::credential::Credential>,
-    ) -> BoxFuture<'a, Vec<pb::CheckStep>> {
+    ) -> BoxFuture<'a, Checked> {
         let step = |step: &str, passed: bool, finding: String| pb::CheckStep { step: step.into(), passed, finding, took: None };
         let login = credential.map_or_else(|| "no credential".into(), |c| c.username.clone());
-        std::future::ready(vec![step("connect", true, target.address.clone()), step("login", credential.is_some(), login)]).boxed()
+        let steps = vec![step("connect", true, target.address.clone()), step("login", credential.is_some(), login)];
+        let grave = credential.filter(|c| c.username == "postgres");
+        let finding = |_| pb::TargetFinding { severity: "high".into(), code: "role-superuser".into(), finding: "a superuser".into() };
+        std::future::ready(Checked { steps, findings: grave.map(finding).into_iter().collect() }).boxed()
+    }
+
+    fn record(&self, by: &Name, target: &Name, reachable: bool, findings: &[String]) {
+        let told = domain::audit::record::TargetCheck { principal: by, target, reachable, findings };
+        InMemory::record(self, &domain::audit::record::Event::TargetCheck(told));
+    }
+}
+
+impl Outbound for InMemory {
+    /// Nothing is reached from here.
+    fn test<'a>(&'a self, sink: &'a domain::sink::Sink) -> BoxFuture<'a, Result<(), String>> {
+        std::future::ready(Err(format!("{} cannot be reached", sink.terms.destination.as_str()))).boxed()
     }
 }
 
@@ -320,6 +346,10 @@ impl Classify for InMemory {
                 impossible: Some(Refusal::Unparseable { message: "syntax error".into() }),
             },
         }
+    }
+
+    fn context(&self, database: &str, username: &str) -> Vec<(String, String)> {
+        vec![("database".into(), database.into()), ("role".into(), username.into())]
     }
 }
 

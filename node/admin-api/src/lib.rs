@@ -1,4 +1,5 @@
-//! The admin API: one tonic service per file in [`service`], behind one guard that knows every method.
+//! The admin API: one tonic service per file in [`service`], behind one guard that knows every method. Beside it
+//! [`authzen`]: what agents ask for themselves over HTTP.
 //!
 //! What this crate must **not** know: Raft, RocksDB, QUIC, sessions. All it may ask of the node stands in [`control`];
 //! the server implements that over the cluster, the tests over a state in memory.
@@ -10,6 +11,8 @@
 pub mod control;
 pub mod policy;
 
+mod asked;
+pub mod authzen;
 mod call;
 mod convert;
 mod failure;
@@ -23,5 +26,6 @@ pub mod limits;
 mod serve;
 
 pub use control::{Committed, Control, ControlError};
+pub use convert::record::describe;
 pub use serve::serve;
 pub use service::{Parts, routes};

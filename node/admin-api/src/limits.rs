@@ -42,5 +42,29 @@ pub const FOLLOW_INTERVAL: Duration = Duration::from_millis(250);
 /// How long dialling a target may take in `CheckTarget`.
 pub const CHECK_DEADLINE: Duration = Duration::from_secs(15);
 
+/// Bytes of one AuthZEN request: a statement as long as an approver is shown, and what stands around it as JSON.
+pub const AUTHZEN_BODY_MAX: usize = 192 << 10;
+/// From the first byte of an AuthZEN request until its answer: a commit, and a wait for the state.
+pub const AUTHZEN_DEADLINE: Duration = Duration::from_secs(10);
+/// AuthZEN requests a principal may make a second, cluster-wide, and at once: a loop that polls is fine, one that
+/// spins is not.
+pub const AUTHZEN_PER_SECOND: f64 = 15.0;
+pub const AUTHZEN_BURST: f64 = 90.0;
+/// How long a denial can be asked about: as long as what it was judged by stays on an agent's mind.
+pub const DENIAL_VALID: Duration = Duration::from_secs(600);
+/// How long access is opened by break-glass that does not say.
+pub const BREAK_GLASS_LENGTH_DEFAULT: Duration = Duration::from_secs(3600);
+/// How long a window is that does not say.
+pub const WINDOW_DEFAULT: Duration = Duration::from_secs(3600);
+/// How long an agent should wait before it asks again after a task that is pending.
+pub const POLL_AFTER: Duration = Duration::from_secs(2);
+/// Characters of a Host header.
+pub const HOST_MAX: usize = 255;
+/// An AuthZEN connection is over then, whatever it waits for: one that says nothing gives its place back.
+pub const AUTHZEN_CONNECTION_AGE_MAX: Duration = Duration::from_secs(60);
+
 /// Bytes of a review's report in one message of its stream.
 pub const REPORT_PART: usize = 256 * 1024;
+
+/// What recommendations look back on unless it is said: the quarter in which access is reviewed at the latest.
+pub(crate) const RECOMMENDATION_WINDOW: Duration = Duration::from_secs(90 * 24 * 3600);

@@ -1,10 +1,10 @@
 //! Who may call what: one row for every method of the router, and nothing is reachable without a row. A test compares
 //! this table with the descriptors of all served services.
 //!
-//! The right a call needs is `assize:VERB on NOUN/NAME`. NAME is, for principals, targets, credentials, roles and jobs,
-//! their own; for tokens the principal's; for requests the target's; for reviews their own name; for grants the target's (or `assize`, or `*` for a
+//! The right a call needs is `assize:VERB on NOUN/NAME`. NAME is, for principals, targets, credentials, roles, jobs, sinks and
+//! witnesses, their own; for tokens the principal's; for requests and break-glass the target's; for reviews their own name; for grants the target's (or `assize`, or `*` for a
 //! selector by labels); for locks the name of what is locked; for listing sessions the principal's and for ending one its
-//! id; for the rest `*`.
+//! id; for retention rules the class; for the rest `*`.
 //!
 //! What gives power over the administration itself needs the verb `operate` besides: people and their tokens, grants on
 //! `assize`, roles with `assize:` permissions. `domain::command::authority` says so, here before a command is proposed
@@ -87,6 +87,10 @@ pub const POLICY: &[Row] = &[
     special("/assize.admin.v1.Requests/ApproveRequest", Needs::DecideOnTarget, false),
     special("/assize.admin.v1.Requests/DenyRequest", Needs::DecideOnTarget, false),
     special("/assize.admin.v1.Requests/WithdrawRequest", Needs::OwnOrRight(Write, "request"), false),
+    row("/assize.admin.v1.BreakGlass/BreakGlass", Operate, "break-glass"),
+    special("/assize.admin.v1.BreakGlass/GetBreakGlass", Needs::OwnOrRight(Read, "break-glass"), false),
+    special("/assize.admin.v1.BreakGlass/ListBreakGlass", Needs::OwnOrRight(Read, "break-glass"), false),
+    special("/assize.admin.v1.BreakGlass/ReviewBreakGlass", Needs::DecideOnTarget, false),
     row("/assize.admin.v1.Reviews/OpenReview", Write, "review"),
     special("/assize.admin.v1.Reviews/GetReview", Needs::OwnOrRight(Read, "review"), false),
     special("/assize.admin.v1.Reviews/ListReviews", Needs::OwnOrRight(Read, "review"), false),
@@ -107,8 +111,25 @@ pub const POLICY: &[Row] = &[
     row("/assize.admin.v1.Policies/RollbackPolicy", Write, "policy"),
     row("/assize.admin.v1.Policies/DeactivatePolicy", Write, "policy"),
     row("/assize.admin.v1.Policies/SetPolicyRule", Operate, "policy"),
+    row("/assize.admin.v1.Sinks/CreateSink", Write, "sink"),
+    row("/assize.admin.v1.Sinks/GetSink", Read, "sink"),
+    row("/assize.admin.v1.Sinks/ListSinks", Read, "sink"),
+    row("/assize.admin.v1.Sinks/UpdateSink", Write, "sink"),
+    row("/assize.admin.v1.Sinks/DeleteSink", Write, "sink"),
+    row("/assize.admin.v1.Sinks/TestSink", Write, "sink"),
+    row("/assize.admin.v1.Witnesses/CreateWitness", Write, "witness"),
+    row("/assize.admin.v1.Witnesses/GetWitness", Read, "witness"),
+    row("/assize.admin.v1.Witnesses/ListWitnesses", Read, "witness"),
+    row("/assize.admin.v1.Witnesses/UpdateWitness", Write, "witness"),
+    row("/assize.admin.v1.Witnesses/DeleteWitness", Write, "witness"),
+    row("/assize.admin.v1.Retention/SetRetentionRule", Operate, "retention"),
+    row("/assize.admin.v1.Retention/ListRetentionRules", Read, "retention"),
+    row("/assize.admin.v1.Retention/CreateHold", Write, "hold"),
+    row("/assize.admin.v1.Retention/ListHolds", Read, "hold"),
+    row("/assize.admin.v1.Retention/ReleaseHold", Operate, "hold"),
     row("/assize.admin.v1.Sessions/ListSessions", Read, "session"),
     row("/assize.admin.v1.Sessions/EndSession", Write, "session"),
+    special("/assize.admin.v1.Runs/GetRun", Needs::OwnOrRight(Read, "run"), false),
     row("/assize.admin.v1.Explain/ExplainAccess", Read, "principal"),
     row("/assize.admin.v1.Explain/ListAccess", Read, "audit"),
     row("/assize.admin.v1.Audit/QueryRecords", Read, "audit"),

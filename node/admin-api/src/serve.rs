@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures_util::Stream;
+use futures_util::StreamExt as _;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -34,7 +34,7 @@ pub async fn serve(
     routes: Routes,
     stop: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
-    let incoming = accept(listener, tls, stop.clone());
+    let incoming = accepted(listener, tls, stop.clone());
     let server = Server::builder()
         .max_concurrent_streams(limits::STREAMS_PER_CONNECTION_MAX)
         .http2_max_header_list_size(limits::HEADERS_MAX)
@@ -55,7 +55,7 @@ async fn drained(stop: CancellationToken) {
 }
 
 /// Accepts connections and shakes hands with each on its own task; what fails or takes too long is dropped.
-fn accept(listener: TcpListener, tls: Arc<rustls::ServerConfig>, stop: CancellationToken) -> impl Stream<Item = io::Result<Held>> {
+fn accepted(listener: TcpListener, tls: Arc<rustls::ServerConfig>, stop: CancellationToken) -> ReceiverStream<io::Result<Held>> {
     let (ready, incoming) = mpsc::channel(1);
     let acceptor = TlsAcceptor::from(tls);
     let slots = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
@@ -87,6 +87,79 @@ fn accept(listener: TcpListener, tls: Arc<rustls::ServerConfig>, stop: Cancellat
         }
     });
     ReceiverStream::new(incoming)
+}
+
+/// The same listener for HTTP without gRPC. A connection has its time, so that one which only listens gives way.
+pub(crate) struct Incoming {
+    accepted: ReceiverStream<io::Result<Held>>,
+    address: std::net::SocketAddr,
+}
+
+impl Incoming {
+    pub(crate) fn new(
+        listener: TcpListener,
+        tls: Arc<rustls::ServerConfig>,
+        stop: CancellationToken,
+        address: std::net::SocketAddr,
+    ) -> Incoming {
+        Incoming { accepted: accepted(listener, tls, stop), address }
+    }
+}
+
+impl axum::serve::Listener for Incoming {
+    type Io = Aging;
+    type Addr = std::net::SocketAddr;
+
+    async fn accept(&mut self) -> (Aging, std::net::SocketAddr) {
+        loop {
+            match self.accepted.next().await {
+                Some(Ok(held)) => {
+                    let peer = held.stream.get_ref().0.peer_addr().unwrap_or(self.address);
+                    let end = Box::pin(tokio::time::sleep(limits::AUTHZEN_CONNECTION_AGE_MAX));
+                    return (Aging { held, end }, peer);
+                }
+                Some(Err(error)) => tracing::debug!(%error, "an AuthZEN connection was not taken"),
+                // Stopped: the server is told by the same token.
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<std::net::SocketAddr> {
+        Ok(self.address)
+    }
+}
+
+/// A connection that is over at its age.
+pub(crate) struct Aging {
+    held: Held,
+    end: Pin<Box<tokio::time::Sleep>>,
+}
+
+impl AsyncRead for Aging {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.end.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        Pin::new(&mut self.held).poll_read(cx, into)
+    }
+}
+
+impl AsyncWrite for Aging {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.end.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        Pin::new(&mut self.held).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.held).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.held).poll_shutdown(cx)
+    }
 }
 
 /// A connection and the place it takes.

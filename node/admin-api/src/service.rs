@@ -2,6 +2,7 @@
 
 mod access;
 mod audit;
+mod break_glass;
 mod cluster;
 mod credentials;
 mod explain;
@@ -11,11 +12,15 @@ mod locks;
 mod policies;
 mod principals;
 mod requests;
+mod retention;
 mod reviews;
 mod roles;
+mod runs;
 mod sessions;
+mod sinks;
 mod targets;
 mod tokens;
+mod witnesses;
 
 use std::sync::Arc;
 
@@ -24,7 +29,7 @@ use tonic::service::Routes;
 use tonic::{Request, Status};
 
 use crate::call::Call;
-use crate::control::{AuditLogs, Classify, Control, Dial, Members, Sessions};
+use crate::control::{AuditLogs, Classify, Control, Dial, Members, Outbound, Sessions};
 use crate::page::PageKey;
 use crate::{failure, limits};
 
@@ -37,6 +42,7 @@ pub struct Parts {
     pub classify: Arc<dyn Classify>,
     pub audit: Arc<dyn AuditLogs>,
     pub members: Arc<dyn Members>,
+    pub outbound: Arc<dyn Outbound>,
     /// The same on all nodes.
     pub page_key: PageKey,
 }
@@ -59,10 +65,15 @@ pub fn routes(parts: Parts) -> Routes {
         .add_service(pb::jobs_server::JobsServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::grants_server::GrantsServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::requests_server::RequestsServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(pb::break_glass_server::BreakGlassServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::reviews_server::ReviewsServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::locks_server::LocksServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::policies_server::PoliciesServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(pb::sinks_server::SinksServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(pb::witnesses_server::WitnessesServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(pb::retention_server::RetentionServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::sessions_server::SessionsServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(pb::runs_server::RunsServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::explain_server::ExplainServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::audit_server::AuditServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::cluster_server::ClusterServer::new(api).max_decoding_message_size(max))

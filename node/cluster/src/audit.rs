@@ -8,11 +8,12 @@ use bytes::Bytes;
 use domain::audit::checkpoint::{Checkpoint, Note};
 use domain::audit::merkle::Hash;
 use domain::id::NodeId;
+use domain::retention::{Plan, RecordClass};
 use domain::state::State;
 use raft_store::LeafReader;
 
 use crate::node::Node;
-use crate::raft::{AUDIT_LOG, CONTROL_LOG};
+use crate::raft::{self, AUDIT_LOG, CONTROL_LOG};
 
 /// Bytes of leaves read at once.
 const READ_BYTES_MAX: usize = 4 << 20;
@@ -84,7 +85,7 @@ impl Audit {
         read: impl FnOnce(LeafReader) -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
         let reader = self.reader(log);
-        tokio::task::spawn_blocking(move || read(reader)).await.map_err(io::Error::other)?
+        crate::tasks::blocking(move || read(reader)).await.map_err(io::Error::other)?
     }
 
     /// The leaves of `range` that there are, or as many of the first as fit 4 MiB; ask again from where it ends.
@@ -103,6 +104,20 @@ impl Audit {
 
     pub async fn consistency_proof(&self, log: LogName, old: u64, new: u64) -> io::Result<Vec<Hash>> {
         self.read(log, move |reader| reader.consistency_proof(old, new)).await
+    }
+
+    /// Has every replica let the bodies go that the control log decided on, as far as they are there. Done once more, it
+    /// changes nothing. Only the audit group's leader can.
+    ///
+    /// # Errors
+    /// When it is not committed, as far as is known; then it is to be done again.
+    pub async fn prune(&self, class: RecordClass, plan: &Plan) -> Result<(), String> {
+        raft::prune(&self.node.audit, class, plan).await
+    }
+
+    /// Gives the space of bodies that went back to this node's disk; `false` when none went since this was done last.
+    pub async fn reclaim(&self) -> io::Result<bool> {
+        self.read(LogName::Audit, move |reader| reader.reclaim()).await
     }
 
     /// Every checkpoint kept, oldest first.

@@ -17,6 +17,7 @@ use domain::member::MemberRole;
 use domain::time::LogTime;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
+use planted::{Point, reach};
 use raft_store::LeafReader;
 use raft_store::format::{self, AuditKind, AuditMessage, SignedCheckpoint};
 use tokio::time::{Instant, sleep};
@@ -114,8 +115,7 @@ impl Node {
     /// Gives the voters that had to sign it.
     async fn make_checkpoint(self: &Arc<Self>, log: LogName, size: u64) -> Result<Vec<NodeId>, String> {
         let reader = self.reader(log);
-        let root =
-            tokio::task::spawn_blocking(move || reader.root_at(size)).await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
+        let root = crate::tasks::blocking(move || reader.root_at(size)).await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
         let state = self.publisher.state();
         // The voters that count are those of the state the checkpoint names.
         let voters: Vec<NodeId> = state.members.values().filter(|m| m.role == MemberRole::Voter).map(|m| m.id).collect();
@@ -142,6 +142,7 @@ impl Node {
         if signed.len() < majority(voters.len()) {
             return Err(format!("{} of {} voters signed", signed.len(), voters.len()));
         }
+        reach(Point::HeadSigned);
         for (node, signature) in signed {
             let signed = SignedCheckpoint {
                 size,
@@ -191,7 +192,7 @@ impl Node {
             sleep(Duration::from_millis(10)).await;
         }
         let size = question.size;
-        let own = match tokio::task::spawn_blocking(move || reader.root_at(size)).await {
+        let own = match crate::tasks::blocking(move || reader.root_at(size)).await {
             Ok(Ok(own)) => own,
             _ => return refused,
         };
@@ -200,6 +201,7 @@ impl Node {
             return CosignResponse { signature: None, differs: true };
         }
         let text = self.checkpoint(log, size, root, question.control_index, question.time).text();
+        reach(Point::HeadBeforeSigned);
         let signature = self.home.checkpoint_key.sign(text.as_bytes());
         CosignResponse { signature: Some(Bytes::copy_from_slice(signature.as_ref())), differs: false }
     }

@@ -8,8 +8,9 @@ pub(crate) struct Boottime(pub(crate) Duration);
 
 impl Boottime {
     pub(crate) fn now() -> Boottime {
-        let t = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-        Boottime(Duration::new(t.tv_sec.unsigned_abs(), t.tv_nsec.unsigned_abs() as u32))
+        // Through libc, as the wall clock below. Cannot fail: the kernel has this clock since 2.6.39.
+        let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map(Duration::from);
+        Boottime(now.expect("the kernel has CLOCK_BOOTTIME"))
     }
 
     pub(crate) fn nanos(self) -> u64 {
@@ -44,7 +45,7 @@ impl Boottime {
 
 /// Milliseconds since 1970 by this machine's wall clock. Only ever one vote in a median; decides nothing alone.
 pub(crate) fn wall_ms() -> u64 {
-    // Through libc, as whoever tests what a wrong clock does must be able to set it for one process.
+    // Through libc, so that whoever tests what a wrong clock does can set it for one process, and a simulation all clocks.
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

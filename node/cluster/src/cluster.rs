@@ -13,6 +13,7 @@ use domain::member::{MemberRole, Receipt};
 use domain::state::State;
 use domain::time::LogTime;
 use parking_lot::Mutex;
+use planted::{Bug, planted};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -20,6 +21,7 @@ use crate::audit::Audit;
 use crate::checkpoint::Checkpoints;
 use crate::clock::Boottime;
 use crate::dead_man::DeadMan;
+use crate::ground::Ground;
 use crate::home::{Home, HomeError};
 use crate::join::JoinToken;
 use crate::lease::Lease;
@@ -27,7 +29,6 @@ use crate::limits;
 use crate::node::Node;
 use crate::peer_client::{GroupNetwork, ask};
 use crate::peer_server::Door;
-use crate::peer_transport::memory::MemoryNetwork;
 use crate::peer_transport::quic::{AddressBook, QuicSettings, QuicTransport, Runtimes};
 use crate::peer_transport::{Class, PeerHandler, PeerTransport};
 use crate::pki::{self, PkiError, Subject};
@@ -125,22 +126,19 @@ impl Cluster {
     /// Starts the node whose data folder `config` names. Returns when it runs; it serves once it holds a lease.
     /// Must be called inside a tokio runtime, which then carries records and snapshots.
     pub async fn start(config: NodeConfig, enforcer: Arc<dyn Enforcer>) -> Result<Cluster, StartError> {
-        Self::start_on(config, enforcer, None).await
+        Self::start_on(config, enforcer, &Ground::Machine).await
     }
 
-    /// The same without sockets, for simulation and tests: nodes of one process reach each other through `network`.
-    /// Joining with a token needs a socket; folders are made beforehand.
-    pub async fn start_in_memory(config: NodeConfig, enforcer: Arc<dyn Enforcer>, network: &MemoryNetwork) -> Result<Cluster, StartError> {
-        Self::start_on(config, enforcer, Some(network)).await
-    }
-
-    async fn start_on(config: NodeConfig, enforcer: Arc<dyn Enforcer>, memory: Option<&MemoryNetwork>) -> Result<Cluster, StartError> {
+    /// The same on a ground of the caller's choice: sockets, disks and threads are real or simulated.
+    pub async fn start_on(config: NodeConfig, enforcer: Arc<dyn Enforcer>, ground: &Ground) -> Result<Cluster, StartError> {
         let home = Home::open(&config.data_dir)?;
-        let boot = BootId(rand::random());
-        let runtime = control_runtime()?;
-        let runtimes = Runtimes { control: runtime.handle().clone(), main: tokio::runtime::Handle::current() };
-        let control_runtime = Arc::new(ControlRuntime(Mutex::new(Some(runtime))));
-        let (node, door, local_address) = Self::assemble(&config, home, boot, &runtimes, enforcer.clone(), memory).await?;
+        let boot = BootId(if planted(Bug::BootReused) { 1 } else { rand::random() });
+        let main = tokio::runtime::Handle::current();
+        let runtime = if ground.is_simulated() { None } else { Some(control_runtime()?) };
+        let control = runtime.as_ref().map_or_else(|| main.clone(), |runtime| runtime.handle().clone());
+        let runtimes = Runtimes { control, main };
+        let control_runtime = Arc::new(ControlRuntime(Mutex::new(runtime)));
+        let (node, door, local_address) = Self::assemble(&config, home, boot, &runtimes, enforcer.clone(), ground).await?;
         door.open(&node);
         run(&node, enforcer, &config);
         Ok(Cluster { node, _door: door, control_runtime, local_address })
@@ -152,34 +150,31 @@ impl Cluster {
         boot: BootId,
         runtimes: &Runtimes,
         enforcer: Arc<dyn Enforcer>,
-        memory: Option<&MemoryNetwork>,
+        ground: &Ground,
     ) -> Result<(Arc<Node>, Arc<Door>, SocketAddr), StartError> {
-        if home.has_started() && !home.store_dir().exists() {
+        if home.has_started() && !ground.has_logs(&home.store_dir()) {
             return Err(StartError::LogsLost(home.store_dir()));
         }
         let book = AddressBook::default();
         let publisher = Publisher::new(home.node, boot);
-        let stores = raft::open_stores(&home.store_dir(), publisher.clone()).await?;
+        let stores = raft::open_stores(ground, &home.store_dir(), publisher.clone()).await?;
         home.note_started()?;
-        let ca = &home.peers.cert_pem;
-        let settings = QuicSettings {
-            listen: config.listen,
-            me: home.identity(Subject::Node(home.node)),
-            boot,
-            server: pki::peer_server_config(ca, &home.cert_pem, &home.key_pem)?,
-            client: pki::peer_client_config(ca, &home.cert_pem, &home.key_pem)?,
-            book: book.clone(),
-            runtimes: runtimes.clone(),
-        };
         let door = Arc::new(Door::default());
         let handler: Arc<dyn PeerHandler> = door.clone();
         let listen = |source| StartError::Listen { listen: config.listen, source };
-        let (transport, local_address): (Arc<dyn PeerTransport>, SocketAddr) = match memory {
-            Some(network) => {
-                network.attach(home.node, &handler);
-                (Arc::new(network.transport(home.node)), config.listen)
-            }
-            None => {
+        let (transport, local_address): (Arc<dyn PeerTransport>, SocketAddr) = match ground {
+            Ground::Simulated { network, .. } => (Arc::new(network.attach(home.node, &handler)), config.listen),
+            Ground::Machine => {
+                let ca = &home.peers.cert_pem;
+                let settings = QuicSettings {
+                    listen: config.listen,
+                    me: home.identity(Subject::Node(home.node)),
+                    boot,
+                    server: pki::peer_server_config(ca, &home.cert_pem, &home.key_pem)?,
+                    client: pki::peer_client_config(ca, &home.cert_pem, &home.key_pem)?,
+                    book: book.clone(),
+                    runtimes: runtimes.clone(),
+                };
                 let transport = QuicTransport::start(settings, handler).map_err(listen)?;
                 let local_address = transport.local_address().map_err(listen)?;
                 (transport, local_address)
@@ -490,6 +485,8 @@ fn run(node: &Arc<Node>, enforcer: Arc<dyn Enforcer>, config: &NodeConfig) {
     tasks.forever(&control, "control membership", async move { n.clone().keep_membership(n.control(), CONTROL_GROUP).await });
     let n = each();
     tasks.forever(&main, "audit membership", async move { n.clone().keep_membership(n.audit(), AUDIT_GROUP).await });
+    tasks.once(&main, raft::tell_leaders(node.control(), CONTROL_GROUP));
+    tasks.once(&main, raft::tell_leaders(node.audit(), AUDIT_GROUP));
     let n = each();
     tasks.forever(&main, "records", async move { n.batch_records().await });
     let n = each();
@@ -533,7 +530,7 @@ impl Node {
         };
         let current = known.address == config.advertise
             && known.admin_address == config.admin_advertise
-            && known.feature_level_max == domain::command::FEATURE_LEVEL_MAX;
+            && known.feature_level_max == domain::command::feature_level_max();
         if current || known.role == MemberRole::Removed {
             return;
         }
@@ -544,7 +541,7 @@ impl Node {
             checkpoint_key: self.home.checkpoint_public(),
             sealing_key: self.home.sealing_public,
             role: known.role,
-            feature_level_max: domain::command::FEATURE_LEVEL_MAX,
+            feature_level_max: domain::command::feature_level_max(),
             join_token: None,
         };
         let end = Instant::now() + Duration::from_secs(60);

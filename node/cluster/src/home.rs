@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use data_encoding::HEXLOWER;
 use domain::id::{Name, NodeId};
+use planted::{Point, reach};
 use zeroize::Zeroizing;
 
 use crate::pki::{Authority, Identity, PkiError, Subject};
@@ -96,7 +97,9 @@ pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<(), HomeError
     let temporary = path.with_extension("tmp");
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary).map_err(io(&temporary))?;
     file.write_all(content).and_then(|()| file.sync_all()).map_err(io(&temporary))?;
+    reach(Point::SecretWritten);
     fs::rename(&temporary, path).map_err(io(path))?;
+    reach(Point::SecretRenamed);
     fs::File::open(parent).and_then(|dir| dir.sync_all()).map_err(io(parent))
 }
 

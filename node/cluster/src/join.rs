@@ -8,9 +8,10 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use bytes::Bytes;
 use data_encoding::BASE32_NOPAD;
 use domain::audit::checkpoint::{Origin, VerifierKey};
-use domain::command::{Actor, Command, FEATURE_LEVEL_MAX, Rejection, Reply};
+use domain::command::{Actor, Command, Rejection, Reply, feature_level_max};
 use domain::id::{Digest, Name, NodeId, ProposalId};
 use domain::member::{MemberRole, Serving};
+use planted::{Point, reach};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use sha2::{Digest as _, Sha256};
@@ -18,6 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::home::{self, Founding, Home, HomeError, NewHome};
 use crate::node::Node;
+use crate::peer_transport::memory::MemoryNetwork;
 use crate::peer_transport::{Channel, PeerError, quic};
 use crate::pki::{self, Authority, Identity, Issued, PkiError, Subject};
 use crate::propose::ProposeError;
@@ -152,6 +154,26 @@ pub struct JoinAs {
 /// secrets. Starting the node then lets the cluster bring it up to date. Repeating a join whose answer was lost needs
 /// a new token.
 pub async fn join_cluster(dir: &Path, token: &JoinToken, about: &JoinAs) -> Result<NodeId, JoinError> {
+    join_by(dir, token, about, async |request| ask_any(token, &request).await).await
+}
+
+/// The same in a simulation: asks node `member`.
+pub async fn join_in_memory(
+    dir: &Path,
+    token: &JoinToken,
+    about: &JoinAs,
+    network: &MemoryNetwork,
+    member: NodeId,
+) -> Result<NodeId, JoinError> {
+    join_by(dir, token, about, async |request| Ok(wire::decode(network.ask_as_stranger(member, asking(&request)).await?)?)).await
+}
+
+async fn join_by(
+    dir: &Path,
+    token: &JoinToken,
+    about: &JoinAs,
+    ask: impl AsyncFnOnce(JoinRequest) -> Result<JoinResponse, JoinError>,
+) -> Result<NodeId, JoinError> {
     home::ensure_free(dir)?;
     let (key_pem, csr) = pki::node_request()?;
     let checkpoint_seed = Zeroizing::new(secrets::random::<32>()?);
@@ -165,10 +187,11 @@ pub async fn join_cluster(dir: &Path, token: &JoinToken, about: &JoinAs) -> Resu
         checkpoint_key: Bytes::copy_from_slice(checkpoint_key.public_key().as_ref()),
         sealing_key: Bytes::copy_from_slice(&sealing.public()?),
         voter: about.voter,
-        feature_level_max: FEATURE_LEVEL_MAX,
+        feature_level_max: feature_level_max(),
         hosts: about.hosts.clone(),
     };
-    let response = ask_any(token, &request).await?;
+    let response = ask(request).await?;
+    reach(Point::JoinAnswered);
     let secrets = match (response.refused, response.secrets) {
         (Some(why), _) => return Err(JoinError::Refused(why)),
         (None, Some(secrets)) => secrets,
@@ -195,11 +218,14 @@ pub async fn join_cluster(dir: &Path, token: &JoinToken, about: &JoinAs) -> Resu
     Ok(NodeId(response.node))
 }
 
+fn asking(request: &JoinRequest) -> [Bytes; 2] {
+    [wire::encode(&Open { kind: Kind::Join.into(), group: 0 }), wire::encode(request)]
+}
+
 async fn ask_any(token: &JoinToken, request: &JoinRequest) -> Result<JoinResponse, JoinError> {
     let mut last = PeerError::Timeout;
     for address in &token.addresses {
-        let frames = [wire::encode(&Open { kind: Kind::Join.into(), group: 0 }), wire::encode(request)];
-        match quic::ask_as_stranger(address, token.authority, frames).await.and_then(wire::decode) {
+        match quic::ask_as_stranger(address, token.authority, asking(request)).await.and_then(wire::decode) {
             Ok(response) => return Ok(response),
             Err(e) => last = e,
         }
@@ -256,7 +282,9 @@ impl Node {
         if token.spent_by.is_some() || token.expires <= now {
             return Err(refused());
         }
+        reach(Point::JoinBeforeRegistered);
         let node = self.register(request, lookup).await?;
+        reach(Point::JoinRegistered);
         let identity = self.home.identity(Subject::Node(node));
         let cert_pem = self.home.peers.sign_node(&request.csr, &identity, &request.hosts).map_err(|e| e.to_string())?;
         Ok(JoinResponse {
@@ -315,6 +343,7 @@ impl Node {
             incarnation,
             recovery_key: founding.recovery_public,
             first_admin: founding.first_admin.clone(),
+            feature_level: feature_level_max(),
         };
         let register = Command::RegisterNode {
             node: self.home.node,
@@ -323,7 +352,7 @@ impl Node {
             checkpoint_key: self.home.checkpoint_public(),
             sealing_key: self.home.sealing_public,
             role: MemberRole::Voter,
-            feature_level_max: FEATURE_LEVEL_MAX,
+            feature_level_max: feature_level_max(),
             join_token: None,
         };
         for (id, command) in [(id("found-cluster"), cluster), (id("register-founder"), register)] {
@@ -331,6 +360,7 @@ impl Node {
             if let Reply::Rejected(why) = done.reply {
                 return Err(ProposeError::NotCommitted(why.to_string()));
             }
+            reach(Point::FoundingCommitted);
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ pub mod checkpoint;
 mod clock;
 mod cluster;
 mod dead_man;
+pub mod ground;
 pub mod home;
 pub mod join;
 mod lease;

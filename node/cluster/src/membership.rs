@@ -11,6 +11,7 @@ use domain::id::{NodeId, ProposalId};
 use domain::member::{MemberRole, Receipt};
 use domain::state::State;
 use openraft::{ChangeMembers, Raft};
+use planted::{Point, reach};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::limits::{PROPOSE_DEADLINE, RPC_DEADLINE};
@@ -126,6 +127,7 @@ impl Node {
             let Some(seen) = look(&raft, self.home.node) else { continue };
             let Some(step) = next_step(&self.publisher.state(), &seen) else { continue };
             tracing::info!(group, ?step, "changing the group's membership");
+            reach(Point::MembershipBefore);
             match timeout(CHANGE_DEADLINE, take(&raft, step)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(why)) => tracing::warn!(group, why, "the membership change has to be tried again"),

@@ -280,7 +280,7 @@ impl PeerNetwork {
             let mut frames = snapshot.snapshot.frames(have.leaves);
             loop {
                 // Frames are read from disk: not on a thread that others wait for.
-                let next = tokio::task::spawn_blocking(move || (frames.next(), frames)).await;
+                let next = crate::tasks::blocking(move || (frames.next(), frames)).await;
                 let (frame, rest) = next.map_err(|e| PeerError::Lost(e.to_string()))?;
                 frames = rest;
                 let Some(frame) = frame else { break };

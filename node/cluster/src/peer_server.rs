@@ -158,7 +158,7 @@ async fn receive_snapshot(rx: &mut FrameRx, spool: std::path::PathBuf) -> Result
             return incoming.finish().map_err(failed);
         }
         // Written to disk: not on a thread that others wait for.
-        let pushed = tokio::task::spawn_blocking(move || incoming.push(&frame).map(|()| incoming)).await;
+        let pushed = crate::tasks::blocking(move || incoming.push(&frame).map(|()| incoming)).await;
         incoming = pushed.map_err(|e| PeerError::Lost(e.to_string()))?.map_err(failed)?;
     }
 }

@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use domain::id::NodeId;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::limits::FRAME_SIZE_MAX;
 
@@ -20,17 +21,6 @@ pub enum Class {
     Audit = 1,
     /// Snapshots.
     Bulk = 2,
-}
-
-impl Class {
-    pub(crate) fn from_number(n: u32) -> Option<Class> {
-        match n {
-            0 => Some(Class::Control),
-            1 => Some(Class::Audit),
-            2 => Some(Class::Bulk),
-            _ => None,
-        }
-    }
 }
 
 /// Who opened a stream.
@@ -74,12 +64,12 @@ pub struct Channel {
 
 pub enum FrameTx {
     Quic(quinn::SendStream),
-    Memory(mpsc::Sender<Bytes>, memory::Link),
+    Memory(mpsc::Sender<memory::Carried>),
 }
 
 pub enum FrameRx {
     Quic(quinn::RecvStream, BytesMut),
-    Memory(mpsc::Receiver<Bytes>),
+    Memory(mpsc::Receiver<memory::Carried>),
 }
 
 impl FrameTx {
@@ -93,10 +83,7 @@ impl FrameTx {
                 let length = Bytes::copy_from_slice(&(frame.len() as u32).to_be_bytes());
                 stream.write_all_chunks(&mut [length, frame]).await.map_err(|e| PeerError::Lost(e.to_string()))
             }
-            FrameTx::Memory(tx, link) => {
-                link.check()?;
-                tx.send(frame).await.map_err(|_| PeerError::Lost("closed".into()))
-            }
+            FrameTx::Memory(tx) => tx.send(Ok((Instant::now(), frame))).await.map_err(|_| PeerError::Lost("closed".into())),
         }
     }
 
@@ -107,7 +94,7 @@ impl FrameTx {
                 // An error means the stream is gone already, which tells the peer the same.
                 let _ = stream.finish();
             }
-            FrameTx::Memory(tx, _) => *tx = mpsc::channel(1).0,
+            FrameTx::Memory(tx) => *tx = mpsc::channel(1).0,
         }
     }
 }
@@ -116,7 +103,7 @@ impl FrameRx {
     /// The next frame, or `None` when the peer finished. Cancel-safe.
     pub async fn next(&mut self) -> Result<Option<Bytes>, PeerError> {
         match self {
-            FrameRx::Memory(rx) => Ok(rx.recv().await),
+            FrameRx::Memory(rx) => rx.recv().await.transpose().map(|carried| carried.map(|(_, frame)| frame)),
             FrameRx::Quic(stream, buffer) => loop {
                 if let Some(frame) = split_frame(buffer)? {
                     return Ok(Some(frame));

@@ -7,6 +7,7 @@ use domain::command::{Actor, Command, Proposal, Reply};
 use domain::encoding::{decode_proposal, decode_reply, encode_proposal};
 use domain::id::{Index, NodeId, ProposalId};
 use domain::time::LogTime;
+use planted::{Bug, Point, planted, reach};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::clock::Boottime;
@@ -67,6 +68,7 @@ impl Node {
                 continue;
             };
             let end = deadline.min(Instant::now() + PROPOSE_ATTEMPT);
+            reach(Point::ProposalBeforeSent);
             match self.propose_at(leader, proposal.clone(), end).await {
                 Proposed::Committed(done) => return self.committed(done, deadline).await,
                 Proposed::NotLeader(not) => {
@@ -74,7 +76,7 @@ impl Node {
                     why = not.why;
                 }
                 Proposed::Unknown(reason) => {
-                    maybe = true;
+                    maybe = !planted(Bug::UnknownIsNotCommitted);
                     why = reason;
                 }
             }
@@ -127,11 +129,14 @@ impl Node {
             Err(e) => return not(format!("the proposal cannot be read: {e}")),
         };
         proposal.stamp = self.stamp();
+        reach(Point::ProposalStamped);
         let payload = Bytes::from(encode_proposal(&proposal));
         let control = self.control();
         // The write lives on the control runtime: it goes on although the caller stopped waiting.
         let written = self.runtimes.control.spawn(async move { write_outcome(&control, payload).await });
-        match written.await {
+        let written = written.await;
+        reach(Point::ProposalWritten);
+        match written {
             Ok(Written::Committed { index, reply }) => Proposed::Committed(WireCommitted { index, reply }),
             Ok(Written::NotLeader(not)) => Proposed::NotLeader(not),
             Ok(Written::Unknown(why)) => Proposed::Unknown(why),

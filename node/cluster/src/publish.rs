@@ -13,6 +13,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
+use planted::{Bug, Point, planted, reach};
 use tokio::sync::{Notify, watch};
 
 use crate::clock::Boottime;
@@ -115,7 +116,9 @@ impl Publisher {
             let now = Boottime::now();
             self.note_departures(&state, now);
             *self.stamped.lock() = now;
+            reach(Point::StateBeforePublished);
             self.state.store(Arc::new(state));
+            reach(Point::StatePublished);
         }
         if let Some(index) = narrowed {
             self.narrowed.send_if_modified(|n| {
@@ -149,13 +152,14 @@ impl Publisher {
     /// after this node learned of that, if that is earlier.
     pub(crate) fn barrier_members(&self, learned: Boottime) -> Vec<(NodeId, Boottime)> {
         let state = self.state();
-        let full = learned.plus(barrier_wait());
+        let full = learned.plus(if planted(Bug::BarrierGivesUpEarly) { barrier_wait() / 4 } else { barrier_wait() });
         let left = self.left.lock();
         state
             .members
             .iter()
             .filter_map(|(node, member)| match member.serving {
                 Serving::Yes { .. } => Some((*node, full)),
+                Serving::No { .. } if planted(Bug::LeftNotAwaited) => None,
                 Serving::No { .. } => {
                     let (_, since) = left.get(node)?;
                     let until = since.plus(barrier_wait()).min(full);
@@ -174,8 +178,13 @@ impl Publisher {
             let (through, after) = (*self.applied.borrow(), *self.enforced.borrow());
             let state = self.state();
             let narrowing = *self.narrowed.borrow() > after;
+            if planted(Bug::EnforcedBeforeGates) {
+                self.enforced.send_if_modified(|e| std::mem::replace(e, through.max(*e)) < through);
+            }
             if narrowing {
+                reach(Point::EnforcementBefore);
                 let EnforceReport { sessions, last_sequence, settled } = enforcer.enforce(state, through).await;
+                reach(Point::EnforcementDone);
                 settling.extend(settled.map(|settled| async move { (through, settled.await) }));
                 let mut rounds = self.rounds.lock();
                 rounds.push_back(Round { after, through, sessions, last_sequence });
@@ -189,6 +198,7 @@ impl Publisher {
                 moved
             });
             if narrowing {
+                reach(Point::EnforcedIndexMoved);
                 self.enforced_narrowing.notify_one();
             }
             tokio::select! {
@@ -210,7 +220,10 @@ impl Publisher {
 
     /// This node's receipt for a narrowing command, once it enforces it.
     pub(crate) fn receipt(&self, index: Index) -> Option<NodeReceipt> {
-        let enforced = *self.enforced.borrow();
+        let mut enforced = *self.enforced.borrow();
+        if planted(Bug::ReceiptBeforeEnforced) {
+            enforced = enforced.max(index);
+        }
         if enforced < index {
             return None;
         }

@@ -11,16 +11,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::id::NodeId;
+use domain::retention::{Plan, RecordClass};
 use futures_util::future::BoxFuture;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::error::{ClientWriteError, ForwardToLeader, RaftError};
 use openraft::raft::responder::ProgressResponder;
 use openraft::{Config, LinearizerOption, Raft, RaftMetrics, SnapshotPolicy, StepDownPolicy};
+use planted::{Bug, planted};
 use raft_store::audit::{AuditMachine, Heads};
-use raft_store::format::{self, AuditKind, AuditMessage, RecordBatch};
-use raft_store::{Engine, EngineOptions, LeafReader, LogStore, StateMachine as Store};
+use raft_store::format::{self, AuditKind, AuditMessage, PruneMessage, RecordBatch};
+use raft_store::{EngineOptions, LeafReader, LogStore, StateMachine as Store};
 pub(crate) use raft_store::{OpenError as StorageError, Payload, PeerNode, SnapshotData, TypeConfig, Vote as VoteOf};
 
+use crate::ground::Ground;
 use crate::machine::ControlMachine;
 use crate::node::Node;
 use crate::peer_client::GroupNetwork;
@@ -119,6 +122,9 @@ pub(crate) async fn write_in_order<SM: StateMachine<TypeConfig>>(
 
 /// A read index whose quorum round starts after this call. Never the leader's lease (RAFT.md §1.3).
 pub(crate) async fn read_index(raft: &ControlRaft, within: Duration) -> Result<u64, String> {
+    if planted(Bug::ReadIndexUnconfirmed) {
+        return Ok(applied(raft));
+    }
     let option = LinearizerOption::new(Some(Duration::ZERO), true).with_wait_timeout(within);
     let linearizer = raft.get_read_linearizer(option).await.map_err(|e| e.to_string())?;
     Ok(linearizer.read_log_id().index())
@@ -135,8 +141,29 @@ pub(crate) fn leader<SM: StateMachine<TypeConfig>>(raft: &Raft<TypeConfig, SM>) 
 
 /// Returns when somebody else than `leader` leads, or nobody: who waits for an answer of `leader` may stop.
 pub(crate) async fn leader_gone<SM: StateMachine<TypeConfig>>(raft: &Raft<TypeConfig, SM>, leader: NodeId) {
-    let mut metrics = raft.metrics();
+    let mut metrics = raft.server_metrics();
     while metrics.borrow_watched().current_leader == Some(leader.0) {
+        if metrics.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Tells the operator who leads, until the group stops. Server metrics, here as above: the others change with every entry.
+pub(crate) async fn tell_leaders<SM: StateMachine<TypeConfig>>(raft: Raft<TypeConfig, SM>, group: u32) {
+    let mut metrics = raft.server_metrics();
+    let mut told = None;
+    loop {
+        let (leader, term) = {
+            let now = metrics.borrow_watched();
+            (now.current_leader, now.vote.leader_id.term)
+        };
+        if let Some(leader) = leader
+            && told != Some((leader, term))
+        {
+            tracing::info!(group, leader, term, "leader");
+            told = Some((leader, term));
+        }
         if metrics.changed().await.is_err() {
             return;
         }
@@ -197,6 +224,20 @@ pub(crate) fn record_batch(node: u64, boot: u64, first_sequence: u64, records: V
     format::encode_audit(&AuditMessage { kind: Some(AuditKind::Records(batch)) })
 }
 
+pub(crate) async fn prune(raft: &AuditRaft, class: RecordClass, plan: &Plan) -> Result<(), String> {
+    let leaves = plan.leaves.as_pairs().to_vec();
+    let message = PruneMessage { plan: plan.index.0, class: class.as_str().into(), before: plan.before.0, leaves };
+    match write_outcome(raft, format::encode_audit(&AuditMessage { kind: Some(AuditKind::Prune(message)) })).await {
+        Written::Committed { reply, .. } => match format::decode_audit_reply(&reply) {
+            Ok(reply) if reply.gap => Err(format!("the log has only {} leaves", reply.size)),
+            Ok(_) => Ok(()),
+            Err(e) => Err(e.to_string()),
+        },
+        Written::NotLeader(not) => Err(not.why),
+        Written::Unknown(why) => Err(why),
+    }
+}
+
 pub(crate) enum BatchReply {
     /// Everything up to this sequence is in the log.
     Through(u64),
@@ -233,9 +274,9 @@ pub(crate) const CONTROL_LOG: &str = "control";
 pub(crate) const AUDIT_LOG: &str = "audit/0";
 
 /// Opens the three engines. Reads everything once, so it runs where blocking is allowed.
-pub(crate) async fn open_stores(dir: &Path, publisher: Arc<Publisher>) -> Result<Stores, StorageError> {
-    let dir = dir.to_owned();
-    let opened = tokio::task::spawn_blocking(move || open_blocking(&dir, publisher)).await;
+pub(crate) async fn open_stores(ground: &Ground, dir: &Path, publisher: Arc<Publisher>) -> Result<Stores, StorageError> {
+    let (ground, dir) = (ground.clone(), dir.to_owned());
+    let opened = crate::tasks::blocking(move || open_blocking(&ground, &dir, publisher)).await;
     opened.unwrap_or_else(|e| Err(unusable(Path::new("store"), e)))
 }
 
@@ -257,9 +298,9 @@ fn options(large: bool, audit_failed: &Arc<AtomicBool>) -> EngineOptions {
     EngineOptions { large, on_disk_failure: Some(Box::new(note)), ..EngineOptions::default() }
 }
 
-fn open_blocking(dir: &Path, publisher: Arc<Publisher>) -> Result<Stores, StorageError> {
+fn open_blocking(ground: &Ground, dir: &Path, publisher: Arc<Publisher>) -> Result<Stores, StorageError> {
     let audit_failed: Arc<AtomicBool> = Arc::default();
-    let open = |name: &str, large: bool| Engine::open(&dir.join(name), options(large, &audit_failed));
+    let open = |name: &str, large: bool| ground.open(dir, name, options(large, &audit_failed));
     let failed = |e: std::io::Error| unusable(dir, e);
     let (control_engine, log_engine, data_engine) = (open("control", false)?, open("audit-log", true)?, open("audit-data", true)?);
     let control = ControlStore::open(&control_engine, CONTROL_GROUP, ControlMachine::new(publisher)).map_err(failed)?;

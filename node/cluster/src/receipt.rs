@@ -8,6 +8,7 @@ use domain::command::{Actor, Command, Reply};
 use domain::id::{BootId, Index, NodeId, ProposalId, RevocationId};
 use domain::member::{Cancelled, NodeReceipt, Receipt, SessionReceipt};
 use futures_util::future::join_all;
+use planted::{Bug, Point, planted, reach};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::clock::Boottime;
@@ -26,9 +27,12 @@ impl Node {
         actor: Actor,
         command: Command,
     ) -> Result<(Committed, Option<Receipt>), ProposeError> {
+        let begun = Boottime::now();
+        reach(Point::NarrowingBeforeProposal);
         let done = self.propose(id, actor, command).await?;
+        reach(Point::NarrowingCommitted);
         // `tc`: only from here on does this node know that it is committed.
-        let learned = Boottime::now();
+        let learned = if planted(Bug::WaitFromProposal) { begun } else { Boottime::now() };
         if matches!(done.reply, Reply::Rejected(_)) {
             return Ok((done, None));
         }
@@ -49,17 +53,23 @@ impl Node {
             _ => done.index,
         };
         let revocation = RevocationId(index.0);
+        reach(Point::BarrierBefore);
         let nodes = self.barrier(index, learned).await;
+        reach(Point::BarrierPassed);
         let by = if nodes.iter().any(|n| n.by_expiry) { "lease" } else { "enforced" };
         metrics::histogram!("assize_barrier_seconds", "by" => by).record(learned.elapsed().as_secs_f64());
         let receipt = Receipt { revocation, nodes, made: self.publisher.clock().now() };
         self.file(&receipt);
+        reach(Point::NarrowingBeforeAnswer);
         Ok((done, Some(receipt)))
     }
 
     /// Waits until everybody in the serving set enforces `index` or can hold no lease from before it any more.
     async fn barrier(self: &Arc<Self>, index: Index, learned: Boottime) -> Vec<NodeReceipt> {
-        let members = self.publisher.barrier_members(learned);
+        let mut members = self.publisher.barrier_members(learned);
+        if planted(Bug::NoBarrier) {
+            members.clear();
+        }
         join_all(members.into_iter().map(|(node, until)| self.await_node(node, index, until))).await
     }
 
@@ -109,7 +119,7 @@ impl Node {
     /// This node's own receipt, as soon as it enforces `index`; `None` when that takes too long.
     async fn await_own(&self, index: Index) -> Option<NodeReceipt> {
         let mut enforced = self.publisher.enforced();
-        let reached = timeout(AWAIT_ENFORCED_DEADLINE, enforced.wait_for(|e| *e >= index)).await;
+        let reached = timeout(AWAIT_ENFORCED_DEADLINE, enforced.wait_for(|e| *e >= index || planted(Bug::ReceiptBeforeEnforced))).await;
         match reached {
             Ok(Ok(_)) => self.publisher.receipt(index),
             _ => None,
@@ -120,6 +130,7 @@ impl Node {
     pub(crate) async fn answer_await_enforced(&self, request: wire::AwaitEnforcedRequest) -> wire::AwaitEnforcedResponse {
         let (node, index) = (NodeId(request.node), Index(request.index));
         let receipt = self.ask_enforced(node, node, index).await;
+        reach(Point::ReceiptBeforeAnswer);
         wire::AwaitEnforcedResponse { receipt: receipt.map(to_wire) }
     }
 
@@ -159,7 +170,7 @@ impl Node {
         for _ in 0..10 {
             let command = Command::FileReceipt { revocation, nodes: nodes.clone() };
             match self.propose(id.clone(), Actor::Node(self.home.node), command).await {
-                Ok(_) => return,
+                Ok(_) => return reach(Point::ReceiptFiled),
                 Err(e) => tracing::debug!(error = %e, %revocation, "filing a receipt again"),
             }
         }

@@ -4,7 +4,7 @@
 //! submit ─► queue ─► cut a batch (≤ 256 records, ≤ 128 KiB) ─► ordered stream to the audit leader ─► reply ─► recorded
 //! ```
 //! A batch costs its commit (two syncs and four messages) whatever is in it, so one is on its way at a time, and what
-//! gathers meanwhile is the next, and it waits a little for those that the last one let go ([`Pace`]); only full ones
+//! gathers meanwhile is the next, with those that the last one let go ([`Pace`]); only full ones
 //! overtake, up to a bound. A record nobody waits for goes with the next that somebody does, or after
 //! [`UNAWAITED_DELAY`].
 //!
@@ -20,11 +20,12 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use parking_lot::Mutex;
+use planted::{Bug, Point, planted, reach};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::limits::{
-    BACKLOG_BYTES_MAX, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, BATCHES_IN_FLIGHT_MAX, GATHER_MAX, PROPOSE_PAUSE, RECORDS_ATTEMPT,
+    BACKLOG_BYTES_MAX, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, BATCHES_IN_FLIGHT_MAX, GATHER_MAX, GATHER_MIN, PROPOSE_PAUSE, RECORDS_ATTEMPT,
     UNAWAITED_DELAY,
 };
 use crate::node::Node;
@@ -37,9 +38,8 @@ struct Queue {
     /// Sequence of the last record submitted; the first is 1.
     last: u64,
     waiting: VecDeque<Waiting>,
-    /// How many of `waiting` somebody waits for, and since when the first of them.
+    /// How many of `waiting` somebody waits for.
     awaited: usize,
-    awaited_since: Option<Instant>,
     /// When the first of `waiting` came.
     since: Option<Instant>,
     /// All of it is awaited now.
@@ -55,24 +55,45 @@ struct Waiting {
     awaited: bool,
 }
 
-/// Who waits for a commit comes back with the next record soon after it. So as many as the last batch had are waited
-/// for, for as long as that is little beside the commit that they then share.
+/// Who waits for a commit comes back with the next record soon after it. As many as usually do are waited for, so that
+/// they share a commit with those that came meanwhile: else two halves would take turns for ever, each with half the
+/// records a commit could carry.
 #[derive(Default)]
 struct Pace {
-    expected: usize,
+    /// How long a commit takes, of late.
     commit: Duration,
+    /// The part of those a commit let go that is back within [`Self::patience`], of late.
+    returning: f32,
+    /// The last commit: when returns stop counting, how many it let go, how many of them came back, and how many others
+    /// stood there already.
+    until: Option<Instant>,
+    released: usize,
+    returned: usize,
+    present: usize,
 }
 
 impl Pace {
-    fn committed(&mut self, awaited: usize, took: Duration) {
-        self.expected = awaited;
+    fn committed(&mut self, released: usize, present: usize, took: Duration, now: Instant) {
         self.commit = if self.commit.is_zero() { took } else { (self.commit * 7 + took) / 8 };
+        if self.released > 0 {
+            let part = self.returned.min(self.released) as f32 / self.released as f32;
+            self.returning += (part - self.returning) / 4.0;
+        }
+        *self = Self { until: Some(now + self.patience()), released, returned: 0, present, ..*self };
     }
 
+    fn came(&mut self, now: Instant) {
+        self.returned += usize::from(self.until.is_some_and(|until| now <= until));
+    }
+
+    fn expected(&self) -> usize {
+        self.present + (self.released as f32 * self.returning).round() as usize
+    }
+
+    /// No longer than the commit that is shared. The runtime's timers know no less than a millisecond, which is too much
+    /// beside a commit of half of one.
     fn patience(&self) -> Duration {
-        let half = (self.commit / 2).min(GATHER_MAX);
-        // The runtime's timers know no less than a millisecond.
-        if half < Duration::from_millis(1) { Duration::ZERO } else { half }
+        if self.commit < GATHER_MIN / 2 { Duration::ZERO } else { self.commit.clamp(GATHER_MIN, GATHER_MAX) }
     }
 }
 
@@ -93,7 +114,7 @@ impl Queue {
         self.since.get_or_insert(now);
         if awaited {
             self.awaited += 1;
-            self.awaited_since.get_or_insert(now);
+            self.pace.came(now);
         }
     }
 
@@ -106,11 +127,12 @@ impl Queue {
             // The acknowledgement of what is on its way comes first.
             return Due::Never;
         }
-        let at = match self.awaited_since {
-            _ if self.hurried => now,
-            Some(_) if self.awaited >= self.pace.expected => now,
-            Some(awaited_since) => awaited_since + self.pace.patience(),
-            None => since + UNAWAITED_DELAY,
+        let at = if self.hurried || (self.awaited > 0 && self.awaited >= self.pace.expected()) {
+            now
+        } else if self.awaited > 0 {
+            self.pace.until.unwrap_or(now)
+        } else {
+            since + UNAWAITED_DELAY
         };
         if at <= now { Due::Now } else { Due::At(at) }
     }
@@ -141,7 +163,6 @@ impl Queue {
         let rest = !self.waiting.is_empty();
         self.hurried &= rest;
         self.since = rest.then_some(now);
-        self.awaited_since = (self.awaited > 0).then_some(now);
         Some((first, cut.into_iter().map(|w| w.record).collect(), awaited))
     }
 }
@@ -240,7 +261,8 @@ impl Records {
     fn acknowledge(&self, cut: &Cut) {
         let mut queue = self.queue.lock();
         queue.bytes -= cut.bytes;
-        queue.pace.committed(cut.awaited, cut.since.elapsed());
+        let (now, present) = (Instant::now(), queue.awaited);
+        queue.pace.committed(cut.awaited, present, now - cut.since, now);
         drop(queue);
         self.recorded.send_replace(cut.last);
     }
@@ -287,7 +309,7 @@ impl Node {
     async fn open_records(self: &Arc<Self>) -> Result<Channel, PeerError> {
         let leader = self.audit_leader().ok_or_else(|| PeerError::Lost("no audit leader is known".into()))?;
         if leader == self.home.node {
-            let (ours, theirs) = memory::pair(leader);
+            let (ours, theirs) = memory::pair();
             let this = self.clone();
             self.tasks.once(&self.runtimes.main, async move { this.serve_records(theirs).await });
             return Ok(ours);
@@ -318,7 +340,12 @@ impl Node {
                 if in_flight.is_empty() {
                     deadline = Instant::now() + RECORDS_ATTEMPT;
                 }
+                reach(Point::BatchCut);
                 let sent = send_batch(&mut channel, &cut).await;
+                reach(Point::BatchSent);
+                if planted(Bug::RecordedWhenSent) {
+                    self.records.recorded.send_replace(cut.last);
+                }
                 in_flight.push_back(cut);
                 if let Err(e) = sent {
                     return Break::Lost(e);
@@ -353,7 +380,9 @@ impl Node {
                     in_flight.push_front(cut);
                     return Err(format!("record {last} was sent, the log ends at {through}"));
                 }
+                reach(Point::BatchBeforeAcknowledged);
                 self.records.acknowledge(&cut);
+                reach(Point::BatchAcknowledged);
                 Ok(())
             }
             BatchReply::Gap { expected } => Err(format!("the log expects record {expected} next")),
@@ -371,6 +400,7 @@ impl Node {
                         Ok(None) | Err(_) => return,
                     };
                     let Ok(batch) = batch else { return };
+                    reach(Point::BatchReceived);
                     pending.push_back(raft::write_in_order(&self.audit(), batch.payload).await);
                 }
                 Some(outcome) = pending.next(), if !pending.is_empty() => {
@@ -379,6 +409,7 @@ impl Node {
                         raft::Written::NotLeader(not) => Batched::Again(not),
                         raft::Written::Unknown(why) => Batched::Again(NotLeader { leader: None, why }),
                     };
+                    reach(Point::BatchBeforeAnswer);
                     if channel.tx.send(wire::encode(&wire::BatchResponse { result: Some(result) })).await.is_err() {
                         return;
                     }
@@ -434,18 +465,79 @@ mod tests {
         assert_eq!(full.due(BATCHES_IN_FLIGHT_MAX, now), Due::Never);
     }
 
+    /// A commit lets `released` go while `present` wait; what came before counts as `returning` of the last.
+    fn after_commit(queue: &mut Queue, released: usize, returning: f32, at: Instant) {
+        queue.pace = Pace { returning, ..Pace::default() };
+        let present = queue.awaited;
+        queue.pace.committed(released, present, COMMIT, at);
+    }
+
+    fn arrive(queue: &mut Queue, at: Instant) {
+        queue.last += 1;
+        queue.push(vec![0; 10], true, at);
+    }
+
     #[test]
-    fn who_came_with_the_last_batch_is_waited_for_while_that_costs_little() {
+    fn who_was_let_go_is_waited_for_while_that_costs_no_more_than_a_commit() {
         let now = Instant::now();
         let mut few = queue(3, 5, now);
-        few.pace.committed(8, COMMIT);
-        assert_eq!(few.due(0, now), Due::At(now + GATHER_MAX.min(COMMIT / 2)));
-        assert_eq!(few.due(0, now + COMMIT / 2), Due::Now);
-        few.pace.committed(3, COMMIT);
+        after_commit(&mut few, 2, 1.0, now);
+        assert_eq!(few.due(0, now), Due::At(now + COMMIT), "two more will come");
+        arrive(&mut few, now);
+        assert_eq!(few.due(0, now), Due::At(now + COMMIT));
+        assert_eq!(few.due(0, now + COMMIT), Due::Now, "one does not");
+        arrive(&mut few, now);
         assert_eq!(few.due(0, now), Due::Now, "all are here");
-        let mut fast = queue(3, 0, now);
-        fast.pace.committed(8, Duration::from_micros(900));
-        assert_eq!(fast.due(0, now), Due::Now, "a commit is cheaper than waiting");
+        few.pace.commit = Duration::ZERO;
+        few.pace.committed(2, 5, GATHER_MIN / 4, now);
+        assert_eq!(few.due(0, now), Due::Now, "a commit is cheaper than waiting");
+    }
+
+    #[test]
+    fn who_comes_alone_waits_for_nobody() {
+        let now = Instant::now();
+        let mut late = Queue::default();
+        after_commit(&mut late, 8, 1.0, now);
+        arrive(&mut late, now + GATHER_MAX * 2);
+        assert_eq!(late.due(0, now + GATHER_MAX * 2), Due::Now);
+    }
+
+    #[test]
+    fn two_halves_that_take_turns_become_one_batch() {
+        let mut now = Instant::now();
+        let mut queue = queue(4, 0, now);
+        let mut sizes = Vec::new();
+        let mut in_flight = 4;
+        for _ in 0..12 {
+            // The commit of some lets them go, and each comes back within 100 us; nobody else is there.
+            now += COMMIT;
+            let present = queue.awaited;
+            queue.pace.committed(in_flight, present, COMMIT, now);
+            let mut coming = in_flight;
+            while queue.due(0, now) != Due::Now {
+                now += Duration::from_micros(100);
+                arrive(&mut queue, now);
+                coming -= 1;
+            }
+            let (_, records, _) = queue.cut(now).expect("it is due");
+            in_flight = records.len();
+            sizes.push(in_flight);
+            for _ in 0..coming {
+                arrive(&mut queue, now);
+            }
+        }
+        assert_eq!(sizes.last(), Some(&8), "{sizes:?}");
+    }
+
+    #[test]
+    fn nobody_is_waited_for_who_does_not_come_back() {
+        let now = Instant::now();
+        let mut queue = queue(1, 0, now);
+        queue.pace.returning = 1.0;
+        for _ in 0..12 {
+            queue.pace.committed(4, 1, COMMIT, now);
+        }
+        assert_eq!(queue.due(0, now), Due::Now);
     }
 
     #[test]

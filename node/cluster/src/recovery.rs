@@ -21,6 +21,7 @@ use domain::audit::checkpoint::{Origin, VerifierKey};
 use domain::id::{Name, NodeId};
 use openraft::Raft;
 use openraft::async_runtime::watch::WatchReceiver;
+use planted::{Point, reach};
 use prost::Message;
 use raft_store::format;
 use raft_store::{Incoming, SnapshotData, TypeConfig};
@@ -234,7 +235,7 @@ impl Node {
             last_node: state.members.keys().map(|n| n.0).max().unwrap_or(0),
         };
         let (path, recovery_public) = (path.to_owned(), state.cluster.recovery_key);
-        let written = tokio::task::spawn_blocking(move || write_backup(&path, &recovery_public, head, control, audit)).await;
+        let written = crate::tasks::blocking(move || write_backup(&path, &recovery_public, head, control, audit)).await;
         written.map_err(|e| RecoveryError::Unavailable(e.to_string()))?
     }
 }
@@ -269,7 +270,9 @@ fn write_backup(
     let bytes = sealer.bytes;
     let file = sealer.out.into_inner().map_err(|e| RecoveryError::Io { path: temporary.clone(), source: e.into_error() })?;
     file.sync_all().map_err(io_error(&temporary))?;
+    reach(Point::BackupSynced);
     std::fs::rename(&temporary, path).map_err(io_error(path))?;
+    reach(Point::BackupRenamed);
     Ok(BackedUp { control_leaves: control.snapshot.leaves(), audit_leaves: audit.map(|a| a.snapshot.leaves()), bytes })
 }
 

@@ -7,6 +7,7 @@ use domain::command::{Actor, Command};
 use domain::id::{Index, NodeId};
 use domain::member::{MemberRole, Serving};
 use domain::time::LogTime;
+use planted::{Bug, Point, planted, reach};
 use tokio::time::{timeout, timeout_at};
 
 use crate::clock::{Boottime, wall_ms};
@@ -64,24 +65,30 @@ impl Node {
 
     /// One renewal; true when it was confirmed and what it needs is enforced here, in the serving set or not.
     async fn renew_once(&self, asked: Boottime) -> bool {
+        reach(Point::RenewalBefore);
         let Ok(confirmed) = self.read_index(RENEWAL_DEADLINE).await else { return false };
+        reach(Point::RenewalConfirmed);
         let mut enforced = self.publisher.enforced();
         let end = tokio::time::Instant::now() + LEASE.saturating_sub(asked.elapsed());
-        let reached = timeout_at(end, enforced.wait_for(|e| *e >= confirmed.index)).await;
+        let reached = timeout_at(end, enforced.wait_for(|e| *e >= confirmed.index || planted(Bug::UsedBeforeEnforced))).await;
         if !matches!(reached, Ok(Ok(_))) {
             return false;
         }
         self.publisher.clock().learn(confirmed.log_time, asked);
+        let asked = if planted(Bug::LeaseFromAnswer) { Boottime::now() } else { asked };
         // The state looked at is the one the index asks for, or a later one.
         let state = self.publisher.state();
         match state.members.get(&self.home.node).map(|m| m.serving) {
-            Some(Serving::Yes { joined }) if joined <= confirmed.index => {
+            Some(Serving::Yes { joined }) if joined <= confirmed.index || planted(Bug::RejoinWithoutIndex) => {
                 if !self.leaving.load(std::sync::atomic::Ordering::Acquire) {
+                    reach(Point::LeaseBeforeExtended);
                     self.lease.extend(asked);
+                    reach(Point::LeaseExtended);
                 }
             }
             // Joined later than what was confirmed: the next renewal will include it.
             Some(Serving::Yes { .. }) => {}
+            Some(Serving::No { .. }) if planted(Bug::ServesWithoutBelonging) => self.lease.extend(asked),
             Some(Serving::No { .. }) | None => self.lease.give_up(),
         }
         true
@@ -101,6 +108,7 @@ impl Node {
         if member.role == MemberRole::Removed || (!fresh && since.elapsed() < REJOIN_PAUSE) {
             return;
         }
+        reach(Point::ServingBeforeAsked);
         let command = Command::SetServing { node: self.home.node, serving: true };
         let id = self.own_proposal_id("serve");
         match self.propose_within(id, Actor::Node(self.home.node), command, PROPOSE_ATTEMPT).await {
@@ -159,6 +167,7 @@ impl Node {
             leading.clocks.heard(from, request.wall_ms, now);
             leading.heard.insert(from, Heard { at: now, enforced: Index(request.enforced) });
         }
+        reach(Point::RenewalHeard);
         let index = match raft::read_index(&self.control(), RENEWAL_DEADLINE).await {
             Ok(index) => index,
             Err(why) => return refuse(why),

@@ -2,9 +2,19 @@
 
 use std::future::Future;
 
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// Runs what waits for a disk where nobody else has to wait with it. A runtime of one thread (a simulation) has no such
+/// place: there it runs at once, so that no other thread decides what comes next.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
+    if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+        return Ok(work());
+    }
+    tokio::task::spawn_blocking(work).await
+}
 
 /// Starts tasks and stops them together.
 #[derive(Clone)]

@@ -92,7 +92,7 @@ fn source(grant: &pb::Grant) -> String {
     match grant.source.as_ref().and_then(|s| s.source.as_ref()) {
         Some(Source::Baseline(_)) => "baseline".into(),
         Some(Source::Declared(_)) => "declared".into(),
-        Some(Source::Request(id) | Source::Review(id)) => id.clone(),
+        Some(Source::Request(id) | Source::Review(id) | Source::BreakGlass(id)) => id.clone(),
         None => String::new(),
     }
 }

@@ -1,7 +1,6 @@
 //! `assize audit`: records, signed heads, and an export that is verified offline.
 
 pub(crate) mod export;
-mod format;
 pub(crate) mod verify;
 
 use clap::{Args, Subcommand};
@@ -42,6 +41,9 @@ pub struct QueryArgs {
     target: Option<String>,
     #[arg(long)]
     session: Option<String>,
+    /// Of one run of an agent's loop; with --principal, of that agent's run of this name.
+    #[arg(long)]
+    run: Option<String>,
     /// `admission`, `intent`, `outcome`, …
     #[arg(long)]
     kind: Option<String>,
@@ -105,6 +107,7 @@ async fn query(client: &mut Client, out: &mut Output<'_>, args: QueryArgs) -> Re
         until: args.until.map(When::back),
         with_leaf: false,
         follow: args.follow,
+        run: args.run.unwrap_or_default(),
     };
     let mut stream = rpc!(client.stream, audit_client::AuditClient, query_records, request)?;
     while let Some(record) = stream.message().await.map_err(|status| refused(&status))? {

@@ -22,8 +22,9 @@ mod when;
 
 pub use access::AccessCommand;
 pub use audit::AuditCommand;
-pub use local::{InitArgs, JoinArgs, LocalOps, RecoverArgs};
+pub use local::{InitArgs, JoinArgs, LocalOps, RecoverArgs, WitnessInitArgs, WitnessServeArgs};
 pub use noun::cluster::ClusterCommand;
+pub use noun::witness::WitnessCommand;
 pub use outcome::{EXIT_FAILED, EXIT_UNKNOWN, EXIT_USAGE, Failure};
 pub use output::Format;
 
@@ -103,6 +104,9 @@ pub enum Command {
     /// Access requests and their approvals
     #[command(subcommand)]
     Request(noun::request::RequestCommand),
+    /// Access opened at once and answered for afterwards
+    #[command(subcommand)]
+    BreakGlass(noun::break_glass::BreakGlassCommand),
     /// Campaigns in which people recertify access
     #[command(subcommand)]
     Review(noun::review::ReviewCommand),
@@ -112,9 +116,24 @@ pub enum Command {
     /// Emergency stops
     #[command(subcommand)]
     Lock(noun::lock::LockCommand),
+    /// Where notifications and records are sent
+    #[command(subcommand)]
+    Sink(noun::sink::SinkCommand),
+    /// Others who co-sign the heads of the logs
+    #[command(subcommand)]
+    Witness(noun::witness::WitnessCommand),
+    /// How long audit records are kept
+    #[command(subcommand)]
+    Retention(noun::retention::RetentionCommand),
+    /// Legal holds: records that no rule prunes
+    #[command(subcommand)]
+    Hold(noun::hold::HoldCommand),
     /// Live sessions
     #[command(subcommand)]
     Session(noun::session::SessionCommand),
+    /// Runs of agents' loops, told from the audit log
+    #[command(subcommand)]
+    Run(noun::run::RunCommand),
     /// What would be decided, and why
     Explain(explain::ExplainArgs),
     /// Who could reach what, and who approved it
@@ -161,6 +180,8 @@ pub async fn run_to(options: Options, command: Command, local: &dyn LocalOps, ou
         Command::Audit(AuditCommand::Verify(args)) => return audit::verify::run(args, &mut out),
         Command::Cluster(ClusterCommand::Init(args)) => return local.init(args, out.writer()).map_err(Failure::from),
         Command::Cluster(ClusterCommand::Join(args)) => return local.join(args, out.writer()).map_err(Failure::from),
+        Command::Witness(WitnessCommand::Init(args)) => return local.witness_init(args, out.writer()).map_err(Failure::from),
+        Command::Witness(WitnessCommand::Serve(args)) => return local.witness_serve(args, out.writer()).map_err(Failure::from),
         Command::Cluster(ClusterCommand::Recover(args)) => return local.recover(args, out.writer()).map_err(Failure::from),
         Command::Policy(command) => match command.offline(&mut out)? {
             Some(command) => Command::Policy(command),
@@ -180,10 +201,16 @@ pub async fn run_to(options: Options, command: Command, local: &dyn LocalOps, ou
         Command::Token(command) => command.run(client, &mut out).await,
         Command::Grant(command) => command.run(client, &mut out).await,
         Command::Request(command) => command.run(client, &mut out).await,
+        Command::BreakGlass(command) => command.run(client, &mut out).await,
         Command::Review(command) => command.run(client, &mut out).await,
         Command::Policy(command) => command.run(client, &mut out).await,
         Command::Lock(command) => command.run(client, &mut out).await,
+        Command::Sink(command) => command.run(client, &mut out).await,
+        Command::Witness(command) => command.run(client, &mut out).await,
+        Command::Retention(command) => command.run(client, &mut out).await,
+        Command::Hold(command) => command.run(client, &mut out).await,
         Command::Session(command) => command.run(client, &mut out).await,
+        Command::Run(command) => command.run(client, &mut out).await,
         Command::Explain(args) => explain::run(client, args, &mut out).await,
         Command::Access(command) => command.run(client, &mut out).await,
         Command::Audit(command) => command.run(client, &mut out).await,

@@ -56,9 +56,40 @@ pub struct RecoverArgs {
     pub yes: bool,
 }
 
+/// Makes a witness: a key, and a state that has seen nothing.
+#[derive(Debug, Clone, Args)]
+pub struct WitnessInitArgs {
+    /// Its name in signatures, such as witness.example/w1.
+    #[arg(long)]
+    pub name: String,
+    /// Where its key goes; must not exist.
+    #[arg(long, value_name = "FILE")]
+    pub key_file: PathBuf,
+    /// Where it keeps what it co-signed last; must not exist.
+    #[arg(long, value_name = "FILE")]
+    pub state: PathBuf,
+}
+
+/// Runs a witness. Signatures make it safe to be reached without TLS; put it behind whatever serves the public there.
+#[derive(Debug, Clone, Args)]
+pub struct WitnessServeArgs {
+    #[arg(long, value_name = "FILE")]
+    pub key_file: PathBuf,
+    /// Kept by it alone. A witness whose state was lost is retired with its key.
+    #[arg(long, value_name = "FILE")]
+    pub state: PathBuf,
+    #[arg(long, value_name = "HOST:PORT")]
+    pub listen: std::net::SocketAddr,
+    /// A key that may sign a log's heads, as `assize witness list` shows them. Of a cluster's keys a majority must sign.
+    #[arg(long = "trust", required = true, value_name = "KEY")]
+    pub trust: Vec<String>,
+}
+
 /// Implemented by the server over its own folders and the cluster crate. All are run while no node process runs there.
 pub trait LocalOps {
     fn init(&self, args: InitArgs, out: &mut dyn Write) -> anyhow::Result<()>;
     fn join(&self, args: JoinArgs, out: &mut dyn Write) -> anyhow::Result<()>;
     fn recover(&self, args: RecoverArgs, out: &mut dyn Write) -> anyhow::Result<()>;
+    fn witness_init(&self, args: WitnessInitArgs, out: &mut dyn Write) -> anyhow::Result<()>;
+    fn witness_serve(&self, args: WitnessServeArgs, out: &mut dyn Write) -> anyhow::Result<()>;
 }

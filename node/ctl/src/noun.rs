@@ -1,9 +1,11 @@
 //! The nouns of the API as commands: one file each, from what was typed to requests and back to what is printed.
 
 pub(crate) mod agent;
+pub(crate) mod break_glass;
 pub(crate) mod cluster;
 pub(crate) mod credential;
 pub(crate) mod grant;
+pub(crate) mod hold;
 pub(crate) mod job;
 pub(crate) mod lock;
 pub(crate) mod person;
@@ -11,11 +13,15 @@ pub(crate) mod policy;
 pub(crate) mod principal;
 pub(crate) mod receipt;
 pub(crate) mod request;
+pub(crate) mod retention;
 pub(crate) mod review;
 pub(crate) mod role;
+pub(crate) mod run;
 pub(crate) mod session;
+pub(crate) mod sink;
 pub(crate) mod target;
 pub(crate) mod token;
+pub(crate) mod witness;
 
 /// Asks for page after page of a list and gives all items.
 macro_rules! all_pages {

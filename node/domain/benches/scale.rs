@@ -66,7 +66,13 @@ fn resident() -> usize {
 
 fn founded() -> Log {
     let mut log = Log { state: State::default(), next: 0, written: 0 };
-    let found = Command::FoundCluster { id: "bench".into(), incarnation: 1, recovery_key: [1; 32], first_admin: name("ana") };
+    let found = Command::FoundCluster {
+        id: "bench".into(),
+        incarnation: 1,
+        recovery_key: [1; 32],
+        first_admin: name("ana"),
+        feature_level: domain::command::FEATURE_LEVEL_MAX,
+    };
     log.apply(Actor::Operator, found);
     for person in ["ben", "cora"] {
         let kind = PrincipalKind::Person { email: None, certificate: None };

@@ -11,8 +11,11 @@ mod sweep;
 mod tests;
 
 mod activate_policy;
+mod advance_sink;
+mod break_glass;
 mod close_review;
 mod confirm_grant;
+mod create_hold;
 mod create_lock;
 mod decide_items;
 mod decide_request;
@@ -21,7 +24,10 @@ mod delete_job;
 mod delete_lock;
 mod delete_principal;
 mod delete_role;
+mod delete_sink;
 mod delete_target;
+mod delete_witness;
+mod file_cosignature;
 mod file_receipt;
 mod found_cluster;
 mod hand_items;
@@ -30,19 +36,26 @@ mod issue_token;
 mod make_join_token;
 mod open_request;
 mod open_review;
+mod prune_records;
 mod publish_policy;
 mod put_credential;
 mod put_job;
 mod put_principal;
 mod put_role;
+mod put_sink;
 mod put_target;
+mod put_witness;
 mod raise_feature_level;
 mod register_node;
+mod release_hold;
+mod report_usage;
 mod return_approval;
+mod review_break_glass;
 mod revoke_grant;
 mod revoke_token;
 mod rotate_checkpoint_key;
 mod set_node_role;
+mod set_retention;
 mod set_serving;
 mod spend_approval;
 mod withdraw_request;
@@ -51,18 +64,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use advance_sink::Advance;
 pub(crate) use apply::pass;
 pub use apply::{Applied, Changes, apply};
 pub use authority::authorize;
 pub use decide_items::Decide;
-pub use feature::FEATURE_LEVEL_MAX;
+pub use feature::{FEATURE_LEVEL_MAX, feature_level_max, is_known};
 pub use found_cluster::{BUILT_IN_ROLES, CLIENT_ROLE};
 pub use issue_grant::PRUNED;
 
 use crate::credential::Sealed;
 use crate::grant::{GrantSource, TargetSelector};
 use crate::id::{
-    Digest, GrantId, Index, LockId, Name, NodeId, OperationId, PolicyId, ProposalId, RequestId, ReviewId, RevocationId, TokenId,
+    BreakGlassId, Digest, GrantId, HoldId, Index, LockId, Name, NodeId, OperationId, PolicyId, ProposalId, RequestId, ReviewId,
+    RevocationId, TokenId,
 };
 use crate::lock::LockOn;
 use crate::member::{MemberRole, NodeReceipt};
@@ -70,9 +85,13 @@ use crate::operation::Protocol;
 use crate::permission::PermissionSet;
 use crate::principal::{PrincipalKind, ScramVerifier, TokenUse};
 use crate::request::Ask;
+use crate::retention::{Held, RecordClass, Runs};
 use crate::review::Terms;
+use crate::sink;
 use crate::target::UpstreamTls;
 use crate::time::LogTime;
+use crate::usage::{Denied, UsedGrant};
+use crate::witness::Witness;
 
 /// One entry of the control log, as proposed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,6 +128,9 @@ pub enum Command {
         incarnation: u64,
         recovery_key: [u8; 32],
         first_admin: Name,
+        /// What the founder's release knows; 0 in logs of before this was said. It stands in the log because replicas of
+        /// two releases must make the same of it.
+        feature_level: u32,
     },
     RegisterNode {
         node: NodeId,
@@ -144,6 +166,11 @@ pub enum Command {
     FileReceipt {
         revocation: RevocationId,
         nodes: Vec<NodeReceipt>,
+    },
+    /// What was done on a node since it last told.
+    ReportUsage {
+        grants: Vec<UsedGrant>,
+        denials: Vec<Denied>,
     },
 
     // nouns
@@ -305,6 +332,33 @@ pub enum Command {
         ends_series: bool,
     },
 
+    // retention
+    SetRetention {
+        class: RecordClass,
+        /// `None`: for ever.
+        keep: Option<Duration>,
+        reason: String,
+    },
+    /// The reply's version is the hold's id.
+    CreateHold {
+        on: Held,
+        reason: String,
+        two_people: bool,
+    },
+    ReleaseHold {
+        hold: HoldId,
+        reason: String,
+    },
+    /// Which bodies of the audit log go, under the rules and holds that were seen.
+    PruneRecords {
+        class: RecordClass,
+        seen: Index,
+        before: LogTime,
+        /// Leaves looked at; those of `leaves` among them go.
+        through: u64,
+        leaves: Runs,
+    },
+
     // policy
     /// Puts a bundle at hand; the reply's version is its id.
     PublishPolicy {
@@ -322,6 +376,52 @@ pub enum Command {
     /// Whether every bundle needs a second person.
     SetPolicyRule {
         two_people: bool,
+    },
+
+    // break-glass
+    /// Opens access at once, and the review that must follow. The reply is its grant.
+    BreakGlass {
+        principal: Name,
+        target: Name,
+        permissions: PermissionSet,
+        length: Duration,
+        review_within: Duration,
+        reason: String,
+        ticket: String,
+    },
+    ReviewBreakGlass {
+        id: BreakGlassId,
+        justified: bool,
+        note: String,
+    },
+
+    // outbound
+    PutSink {
+        name: Name,
+        terms: sink::Terms,
+        /// `None`: as it is.
+        sealed: Option<Sealed>,
+        /// Where a new one begins.
+        start: sink::Cursor,
+        expect: Expect,
+    },
+    DeleteSink {
+        name: Name,
+        expect: Expect,
+    },
+    AdvanceSink(Advance),
+    PutWitness {
+        /// Its version is the log's to give.
+        witness: Witness,
+        expect: Expect,
+    },
+    DeleteWitness {
+        name: Name,
+        expect: Expect,
+    },
+    FileCosignature {
+        witness: Name,
+        note: String,
     },
 }
 

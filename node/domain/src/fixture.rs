@@ -101,7 +101,13 @@ impl World {
         let mut w = World::empty();
         w.done(
             Actor::Operator,
-            Command::FoundCluster { id: "test".to_owned(), incarnation: 1, recovery_key: [1; 32], first_admin: name("ana") },
+            Command::FoundCluster {
+                id: "test".to_owned(),
+                incarnation: 1,
+                recovery_key: [1; 32],
+                first_admin: name("ana"),
+                feature_level: crate::command::FEATURE_LEVEL_MAX,
+            },
         );
         for (person, role) in [("ben", Some("reviewer")), ("eve", Some("reviewer")), ("cora", None), ("dan", None), ("fay", None)] {
             w.done(by("ana"), person_command(person, true));

@@ -50,6 +50,55 @@ impl fmt::Debug for Name {
     }
 }
 
+/// The run of an agent's loop, as its client names it: all sessions of one principal that name the same run share it,
+/// on whatever nodes.
+///
+/// 1–64 characters of `A-Z a-z 0-9 . _ -`, the first a letter or digit: a UUID, a trace id or the number of a CI job
+/// fits. It is a part of the principal's own namespace. Two principals that name the same run have two runs, so nobody
+/// joins, blocks or learns of another's, and no node has to ask another before it admits.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RunId(std::sync::Arc<str>);
+
+/// Why a string is not a [`RunId`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a run has 1 to 64 characters of A-Z, a-z, 0-9, '.', '_' or '-' and starts with a letter or digit; got {0:?}")]
+pub struct InvalidRun(pub String);
+
+pub const RUN_LENGTH_MAX: usize = 64;
+
+impl FromStr for RunId {
+    type Err = InvalidRun;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRun> {
+        let bytes = text.as_bytes();
+        let first_ok = bytes.first().is_some_and(u8::is_ascii_alphanumeric);
+        let rest_ok = bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+        if first_ok && rest_ok && bytes.len() <= RUN_LENGTH_MAX {
+            Ok(RunId(text.into()))
+        } else {
+            Err(InvalidRun(text.chars().take(128).collect()))
+        }
+    }
+}
+
+impl RunId {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// The position of an entry in the control log. Also serves as version: an entity's version is the index of the
 /// entry that last changed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -109,6 +158,12 @@ log_id!(
 log_id!(
     /// A token an agent or person authenticates with, e.g. `token-1045`. The id is public, the secret is not kept.
     TokenId, "token");
+log_id!(
+    /// Access that was opened without an approval, e.g. `break-glass-1048`.
+    BreakGlassId, "break-glass");
+log_id!(
+    /// A legal hold on records, e.g. `hold-1049`.
+    HoldId, "hold");
 log_id!(
     /// A published policy bundle, e.g. `policy-1047`.
     PolicyId, "policy");

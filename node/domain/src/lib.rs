@@ -11,6 +11,7 @@ pub mod time;
 pub mod operation;
 pub mod permission;
 
+pub mod break_glass;
 pub mod credential;
 pub mod grant;
 pub mod job;
@@ -19,15 +20,20 @@ pub mod member;
 pub mod policy;
 pub mod principal;
 pub mod request;
+pub mod retention;
 pub mod review;
 pub mod role;
+pub mod sink;
 pub mod target;
+pub mod witness;
 
 pub mod admission;
 pub mod command;
 pub mod encoding;
+pub mod escape;
 pub mod refusal;
 pub mod state;
+pub mod usage;
 pub mod verdict;
 
 pub mod audit;

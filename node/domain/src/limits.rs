@@ -21,6 +21,15 @@ pub const GRANT_KEPT: Duration = Duration::from_secs(400 * 24 * 3600);
 /// A lock on a session ends it at once; it need not outlive the memory of the session.
 pub const SESSION_LOCK_KEPT: Duration = Duration::from_secs(24 * 3600);
 
+/// The longest access that glass is broken for. What takes longer has time for an approval.
+pub const BREAK_GLASS_LENGTH_MAX: Duration = Duration::from_secs(4 * 3600);
+/// Until when somebody else must have reviewed it, at the latest.
+pub const BREAK_GLASS_REVIEW_MAX: Duration = Duration::from_secs(72 * 3600);
+/// How often one person may break glass before anybody has reviewed the first: an incident, not a habit.
+pub const BREAK_GLASS_UNREVIEWED_MAX: usize = 8;
+/// Kept in the state; older ones that were reviewed are in the log.
+pub const BREAK_GLASS_KEPT_MAX: usize = 4096;
+
 /// The longest window that may be asked for. Longer access is a grant, which is reviewed.
 pub const WINDOW_LENGTH_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 pub const REQUEST_EXPIRY_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -53,6 +62,46 @@ pub const POLICIES_KEPT_MAX: usize = 32;
 pub const POLICY_ROLLBACKS_MAX: usize = 8;
 /// Approvers a policy may name for one operation.
 pub const POLICY_APPROVERS_MAX: usize = 64;
+
+/// Grants and denials in one report of use.
+pub const USAGE_LINES_MAX: usize = 512;
+/// Accesses in one report: with their paths it fits into one proposal.
+pub const USAGE_ACCESSES_MAX: usize = 2048;
+/// Objects, by verb, that one grant's use is told apart by.
+pub const SEEN_MAX: usize = 64;
+/// Columns of one of them; when more were touched, all count as touched.
+pub const SEEN_COLUMNS_MAX: usize = 64;
+/// The same over all grants: some tens of MiB. What comes later is counted and not told apart.
+pub const USAGE_SEEN_MAX: usize = 200_000;
+/// Pairs of principal and target whose denials are counted.
+pub const DENIALS_MAX: usize = 20_000;
+
+/// Sinks, and witnesses: each is a task of the node that delivers.
+pub const SINKS_MAX: usize = 64;
+pub const WITNESSES_MAX: usize = 16;
+/// Bytes of an address that is called.
+pub const URL_MAX: usize = 2048;
+/// Mailboxes of one sink; more is a list of the mail server's.
+pub const RECIPIENTS_MAX: usize = 32;
+/// The shortest time in which a receiver is given up: longer than it takes to restart one.
+pub const GIVE_UP_MIN: Duration = Duration::from_secs(60);
+/// How often a witness is asked: no auditor needs it by the second, and all want it by the day.
+pub const WITNESS_INTERVAL_MIN: Duration = Duration::from_secs(1);
+pub const WITNESS_INTERVAL_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Co-signed heads kept of each witness and log. What matters is the newest; exports made meanwhile keep theirs.
+pub const COSIGNED_KEPT_MAX: usize = 16;
+/// Bytes of a co-signed note: a signature of every voter and one more need a tenth.
+pub const COSIGNED_NOTE_MAX: usize = 16 * 1024;
+
+/// Times of people are in days.
+pub const DAY: Duration = Duration::from_secs(24 * 3600);
+/// The longest that a rule keeps records: longer is for ever.
+pub const RETENTION_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
+pub const HOLDS_MAX: usize = 1024;
+/// Bodies that one plan lets go. Each replica reads and replaces them between two batches of records.
+pub const PRUNED_PER_PLAN_MAX: u64 = 4096;
+/// Runs of neighbours in it: about 8 KiB in the control log, where plans stay.
+pub const PRUNED_RUNS_MAX: usize = 2048;
 
 /// Receipts kept in the state; older ones are in the log.
 pub const RECEIPTS_KEPT_MAX: usize = 4096;

@@ -76,6 +76,15 @@ impl PermissionSet {
     }
 }
 
+impl std::ops::Index<usize> for PermissionSet {
+    type Output = Permission;
+
+    /// By place in [`PermissionSet::iter`].
+    fn index(&self, place: usize) -> &Permission {
+        &self.0[place]
+    }
+}
+
 impl Permission {
     /// Does this permission alone allow `access`?
     pub fn allows(&self, access: &Access) -> bool {

@@ -16,6 +16,10 @@ pub enum Refusal {
     NoJob,
     JobExpired,
     UnknownTarget,
+    /// The client names a run in a way that cannot be put on record.
+    InvalidRun {
+        message: String,
+    },
     NoGrant,
     ReviewOverdue,
     GrantExpired,
@@ -88,6 +92,7 @@ impl Refusal {
             Refusal::NoJob => "no-job",
             Refusal::JobExpired => "job-expired",
             Refusal::UnknownTarget => "unknown-target",
+            Refusal::InvalidRun { .. } => "invalid-run",
             Refusal::NoGrant => "no-grant",
             Refusal::ReviewOverdue => "review-overdue",
             Refusal::GrantExpired => "grant-expired",
@@ -119,7 +124,7 @@ impl Refusal {
             Refusal::Locked { lock, reason } => format!("{lock}: {reason}"),
             Refusal::Policy { policy, reason } => format!("{policy}: {reason}"),
             Refusal::NotGranted { missing } => missing.join("; "),
-            Refusal::Unparseable { message } | Refusal::Protocol { message } => message.clone(),
+            Refusal::Unparseable { message } | Refusal::Protocol { message } | Refusal::InvalidRun { message } => message.clone(),
             Refusal::Pinned { setting } => setting.clone(),
             Refusal::Denied { request, reason } => format!("{request}: {reason}"),
             Refusal::RequestExpired { request } | Refusal::Pending { request } | Refusal::PendingInTransaction { request } => {
@@ -156,6 +161,7 @@ impl std::fmt::Display for Refusal {
             Refusal::NoJob => f.write_str("the agent has no job description"),
             Refusal::JobExpired => f.write_str("its job description has expired"),
             Refusal::UnknownTarget => f.write_str("the target is not known"),
+            Refusal::InvalidRun { message } => write!(f, "the run is not valid: {message}"),
             Refusal::NoGrant => f.write_str("no grant covers this target"),
             Refusal::ReviewOverdue => f.write_str("the review of its grant is overdue"),
             Refusal::GrantExpired => f.write_str("its grant has expired"),

@@ -215,9 +215,14 @@ impl Review {
         }
     }
 
+    /// From when on the fallback reviewers decide too.
+    pub fn escalates_at(&self) -> Option<LogTime> {
+        self.terms.escalates.map(|after| self.opened.after(after))
+    }
+
     /// The fallback reviewers decide too.
     pub fn is_escalated(&self, now: LogTime) -> bool {
-        self.terms.escalates.is_some_and(|after| self.opened.after(after) <= now)
+        self.escalates_at().is_some_and(|at| at <= now)
     }
 
     /// Something is to be done to its items that no single entry can do to all of them.

@@ -11,20 +11,27 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 
+use crate::break_glass::BreakGlass;
 use crate::command::Reply;
 use crate::credential::Credential;
 use crate::grant::Grant;
-use crate::id::{Digest, GrantId, Index, LockId, Name, NodeId, PolicyId, ProposalId, RequestId, ReviewId, RevocationId};
+use crate::id::{
+    BreakGlassId, Digest, GrantId, HoldId, Index, LockId, Name, NodeId, PolicyId, ProposalId, RequestId, ReviewId, RevocationId,
+};
 use crate::job::Job;
 use crate::lock::Lock;
 use crate::member::{JoinToken, Member, Receipt};
 use crate::policy::{Policy, PolicyFacts};
 use crate::principal::Principal;
 use crate::request::Request;
+use crate::retention::{LegalHold, RecordClass, RetentionFacts, Rule};
 use crate::review::{Chunk, History, Review};
 use crate::role::Role;
+use crate::sink::{Progress, Sink};
 use crate::target::Target;
 use crate::time::LogTime;
+use crate::usage::{Denials, GrantUsage};
+use crate::witness::{Cosigned, Witness};
 pub(crate) use indexes::{Due, Indexes, Used};
 
 #[derive(Debug, Clone, Default)]
@@ -50,6 +57,20 @@ pub struct State {
     pub join_tokens: OrdMap<Digest, JoinToken>,
     pub receipts: OrdMap<RevocationId, Receipt>,
     pub policies: OrdMap<PolicyId, Policy>,
+    pub usage: OrdMap<GrantId, Arc<GrantUsage>>,
+    /// By principal and target.
+    pub denials: OrdMap<(Name, Name), Denials>,
+    pub sinks: OrdMap<Name, Sink>,
+    /// One for each sink. Apart from it, because it changes with every delivery.
+    pub sink_progress: OrdMap<Name, Progress>,
+    pub witnesses: OrdMap<Name, Witness>,
+    /// By witness and log.
+    pub cosigned: OrdMap<(Name, String), Cosigned>,
+    pub break_glass: OrdMap<BreakGlassId, BreakGlass>,
+    pub retention_rules: OrdMap<RecordClass, Rule>,
+    pub holds: OrdMap<HoldId, LegalHold>,
+    /// Shared: it holds the last plans, and the state is cloned with every entry.
+    pub retention: Arc<RetentionFacts>,
     /// Replies of recent proposals, so that a repeated one changes nothing twice. Bounded in time and number.
     pub proposals: OrdMap<ProposalId, Remembered>,
 
@@ -70,6 +91,8 @@ pub struct ClusterFacts {
     pub recovery_key: [u8; 32],
     /// `None` until there was a command about policy.
     pub policy: Option<PolicyFacts>,
+    /// Since when the nodes report use.
+    pub usage_since: Option<LogTime>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -105,6 +105,7 @@ fn grant(grant: &Grant) -> Value {
         GrantSource::Declared => "declared",
         GrantSource::Request(_) => "request",
         GrantSource::Review(_) => "review",
+        GrantSource::BreakGlass(_) => "break-glass",
     };
     object([
         ("id", shown(grant.id)),

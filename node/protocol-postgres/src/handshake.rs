@@ -23,7 +23,7 @@ use domain::state::State;
 use domain::time::LogTime;
 use identity::Identity;
 use identity::scram::MockKey;
-use session::stream::Stream;
+use socket::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

@@ -53,6 +53,7 @@ impl Protocol for Postgres {
                         target,
                         database: String::new(),
                         application: String::new(),
+                        run: None,
                         expires: None,
                         cancel_secret_length: 0,
                     });
@@ -84,6 +85,7 @@ impl Postgres {
             target,
             database: identified.opening.database.clone().unwrap_or_default(),
             application: identified.opening.application.clone(),
+            run: identified.opening.run.clone(),
             expires: identified.identity.expires,
             cancel_secret_length: identified.cancel_secret_length(),
         };

@@ -37,6 +37,7 @@ pub fn error(refusal: &Refusal) -> Response {
         | Refusal::NoJob
         | Refusal::JobExpired
         | Refusal::UnknownTarget
+        | Refusal::InvalidRun { .. }
         | Refusal::NoGrant
         | Refusal::ReviewOverdue
         | Refusal::GrantExpired
@@ -160,6 +161,8 @@ fn worded(severity: Severity, refusal: &Refusal) -> Response {
         Refusal::StatementTooLong { limit } => {
             say("54000", format!("statement too long: at most {limit} bytes are taken")).hint("Pass large values as COPY data.")
         }
+        Refusal::InvalidRun { message } => say("22023", format!("invalid run: {message}"))
+            .hint("Name the run as application_name=run:ID, or with options=-c assize.run=ID."),
         Refusal::Protocol { message } => say("08P01", format!("protocol violation: {message}")),
         Refusal::NoLease => say("57014", "not done: this gateway node has lost its lease to decide".into())
             .detail("Nothing of this statement was passed on.")

@@ -30,6 +30,8 @@ use bytes::{Bytes, BytesMut};
 use domain::refusal::Refusal;
 use tokio::time::Instant;
 
+pub use context::ordinary_context;
+
 use crate::codec::{BackendScanner, Frame, FrontendScanner, TransactionStatus};
 use crate::operation::{Classified, Classifier};
 use context::Known;

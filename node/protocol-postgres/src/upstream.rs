@@ -9,6 +9,7 @@
 //! (THREATS 86). The caller bounds the time of everything here.
 
 pub mod login;
+pub mod survey;
 pub mod tls;
 
 use std::collections::BTreeMap;
@@ -19,7 +20,7 @@ use bytes::BytesMut;
 use domain::admission::Permit;
 use domain::target::UpstreamTls;
 use identity::Secret;
-use session::stream::Stream;
+use socket::Stream;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -127,18 +128,7 @@ pub async fn connect(_admitted: &Permit, address: &Address, login: &Login<'_>) -
     establish(address, login).await
 }
 
-/// [`connect`] for an operator's `target check`, which logs in and leaves without running anything.
-///
-/// # Errors
-/// [`UpstreamError`].
-pub async fn check(address: &Address, login: &Login<'_>) -> Result<BTreeMap<String, String>, UpstreamError> {
-    let mut connected = establish(address, login).await?;
-    // Terminate; the server's parameters are all that is kept.
-    connected.stream.write_all(b"X\0\0\0\x04").await?;
-    Ok(connected.parameters)
-}
-
-async fn establish(address: &Address, login: &Login<'_>) -> Result<Connected, UpstreamError> {
+pub(crate) async fn establish(address: &Address, login: &Login<'_>) -> Result<Connected, UpstreamError> {
     let tcp = dial(address).await?;
     let (stream, end_point) = tls::secure(tcp, address).await?;
     login::run(stream, end_point, login).await

@@ -19,6 +19,10 @@ pub(crate) struct Config {
     #[serde(default, rename = "listener")]
     pub(crate) listeners: Vec<ListenerSection>,
     #[serde(default)]
+    pub(crate) usage: UsageSection,
+    #[serde(default)]
+    pub(crate) outbound: OutboundSection,
+    #[serde(default)]
     pub(crate) log: LogSection,
 }
 
@@ -68,6 +72,8 @@ pub(crate) struct ListenerSection {
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ListenerProtocol {
     Postgres,
+    /// The AuthZEN Authorization API and access requests, for agents that ask for themselves: HTTPS.
+    Authzen,
 }
 
 /// How an agent proves who it is.
@@ -89,6 +95,38 @@ pub(crate) struct ListenerTls {
     /// Refuse clients that do not ask for TLS.
     #[serde(default)]
     pub(crate) required: bool,
+}
+
+/// Evidence from use: what was done under which grant.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct UsageSection {
+    /// How often this node tells the cluster.
+    pub(crate) report_seconds: std::num::NonZeroU32,
+}
+
+/// What this node may call: sinks and witnesses are on public addresses, or in the networks named here.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct OutboundSection {
+    /// Private networks, e.g. `10.20.0.0/16`. An address of a cloud's metadata service only if it is named alone.
+    #[serde(deserialize_with = "networks")]
+    pub(crate) allow: Vec<String>,
+}
+
+impl OutboundSection {
+    pub(crate) fn allowed(&self) -> outbound::address::Allowed {
+        outbound::address::Allowed(self.allow.iter().filter_map(|network| network.parse().ok()).collect())
+    }
+}
+
+/// Read as text, checked where it stands.
+fn networks<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let networks = Vec::<String>::deserialize(deserializer)?;
+    for network in &networks {
+        network.parse::<outbound::address::Network>().map_err(serde::de::Error::custom)?;
+    }
+    Ok(networks)
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -123,9 +161,18 @@ impl Default for HttpSection {
     }
 }
 
+impl Default for UsageSection {
+    fn default() -> Self {
+        UsageSection { report_seconds: const { std::num::NonZeroU32::new(30).expect("not zero") } }
+    }
+}
+
+/// The inner workings of Raft are for whoever debugs Raft; what an operator needs of it, `cluster` says.
+pub(crate) const LOG_LEVEL: &str = "info,openraft=warn";
+
 impl Default for LogSection {
     fn default() -> Self {
-        LogSection { level: "info".into(), format: LogFormat::Text }
+        LogSection { level: LOG_LEVEL.into(), format: LogFormat::Text }
     }
 }
 
@@ -157,6 +204,14 @@ impl Config {
         for (number, listener) in self.listeners.iter().enumerate() {
             if listener.auth == ListenerAuth::PasswordOverTls && listener.tls.is_none() {
                 return Err(format!("listener {}: auth = \"password-over-tls\" needs a [listener.tls] section", number + 1));
+            }
+            if listener.protocol == ListenerProtocol::Authzen {
+                if listener.tls.is_none() {
+                    return Err(format!("listener {}: protocol = \"authzen\" needs a [listener.tls] section: tokens cross it", number + 1));
+                }
+                if listener.target.is_some() || listener.auth != ListenerAuth::default() {
+                    return Err(format!("listener {}: protocol = \"authzen\" takes neither `target` nor `auth`", number + 1));
+                }
             }
             if let Some(target) = &listener.target {
                 target.parse::<domain::id::Name>().map_err(|e| format!("listener {}: target: {e}", number + 1))?;
@@ -223,6 +278,15 @@ mod tests {
     fn passwords_without_tls_are_refused() {
         let text = "data_dir = \"d\"\n[cluster]\nadvertise = \"a:1\"\n[admin]\nadvertise = \"a:2\"\n[[listener]]\nprotocol = \"postgres\"\nlisten = \"127.0.0.1:1\"\nauth = \"password-over-tls\"\n";
         assert!(refused(text).contains("listener 1"), "the listener is named");
+    }
+
+    #[test]
+    fn an_authzen_listener_needs_tls_and_is_bound_to_no_target() {
+        let head = "data_dir = \"d\"\n[cluster]\nadvertise = \"a:1\"\n[admin]\nadvertise = \"a:2\"\n[[listener]]\nprotocol = \"authzen\"\nlisten = \"127.0.0.1:1\"\n";
+        let tls = "[listener.tls]\ncertificate = \"c\"\nkey = \"k\"\n";
+        assert!(refused(head).contains("[listener.tls]"), "without TLS");
+        assert!(refused(&format!("{head}target = \"orders\"\n{tls}")).contains("neither"), "bound to a target");
+        Config::parse(&format!("{head}{tls}")).expect("a listener with TLS");
     }
 
     #[test]

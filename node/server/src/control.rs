@@ -6,7 +6,7 @@ use std::time::Duration;
 use admin_api::control::{AuditLogs, Committed, Control, ControlError, JoinTokenMade, Leaf, Members, SignedHead};
 use cluster::pki::{self, Subject};
 use cluster::{Cluster, LogName, ProposeError};
-use domain::audit::checkpoint::{Origin, VerifierKey};
+use domain::audit::checkpoint::{Checkpoint, Note, Origin, VerifierKey};
 use domain::command::{Actor, Command};
 use domain::credential::Sealed;
 use domain::id::{Index, Name, NodeId, ProposalId, RevocationId};
@@ -21,6 +21,7 @@ use identity::Secret;
 use proto::admin as pb;
 
 use crate::authority::CREDENTIAL;
+use crate::outbound::SINK;
 use crate::time::timestamp;
 
 /// How long a call waits for this node to have applied what another node answered.
@@ -96,6 +97,10 @@ impl Control for ClusterControl {
         self.0.seal(CREDENTIAL, name.as_str(), secret.expose()).map_err(unavailable)
     }
 
+    fn seal_sink(&self, name: &Name, secret: &Secret) -> Result<Sealed, ControlError> {
+        self.0.seal(SINK, name.as_str(), secret.expose()).map_err(unavailable)
+    }
+
     fn person_of_certificate(&self, der: &[u8]) -> Option<Name> {
         let (id, incarnation) = self.0.identity();
         let named = pki::identity_of(der).ok().filter(|n| n.cluster == id && n.incarnation == incarnation)?;
@@ -111,6 +116,26 @@ fn log_named(log: &str) -> Result<LogName, ControlError> {
 }
 
 impl ClusterControl {
+    /// Heads that outside witnesses co-signed: notes of their own, since the nodes may sign the same size anew later.
+    fn cosigned(&self, log: LogName) -> Vec<SignedHead> {
+        let state = self.0.state();
+        let of_log = state.cosigned.values().filter(|cosigned| cosigned.log == log.as_str());
+        let head = |head: &domain::witness::CosignedHead| {
+            let checkpoint = Checkpoint::parse(&head.note.parse::<Note>().ok()?.text).ok()?;
+            let (cluster, incarnation) = self.0.identity();
+            // A head of before the cluster was recovered is another log's.
+            (checkpoint.origin.cluster == cluster && checkpoint.origin.incarnation == incarnation).then(|| SignedHead {
+                log: log.as_str().into(),
+                size: head.size,
+                root: checkpoint.root,
+                note: head.note.clone().into_bytes(),
+                made: checkpoint.time,
+                signers: Vec::new(),
+            })
+        };
+        of_log.flat_map(|cosigned| &cosigned.heads).filter_map(head).collect()
+    }
+
     fn head(&self, log: LogName, head: &cluster::SignedHead) -> SignedHead {
         SignedHead {
             log: log.as_str().into(),
@@ -159,7 +184,9 @@ impl AuditLogs for ClusterControl {
         async move {
             let name = log_named(log)?;
             let complete = self.0.audit().checkpoints(name).into_iter().filter(|head| head.complete);
-            Ok(complete.map(|head| self.head(name, &head)).collect())
+            let mut heads: Vec<SignedHead> = complete.map(|head| self.head(name, &head)).collect();
+            heads.extend(self.cosigned(name));
+            Ok(heads)
         }
         .boxed()
     }
@@ -229,6 +256,8 @@ impl Members for ClusterControl {
                 nodes: nodes.collect(),
                 logs: logs.collect(),
                 version: env!("CARGO_PKG_VERSION").into(),
+                // Read from the state by the API.
+                break_glass: Vec::new(),
             })
         }
         .boxed()

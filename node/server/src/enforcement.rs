@@ -75,8 +75,16 @@ fn shown(summary: SessionSummary) -> pb::Session {
         operations: summary.operations,
         client: summary.peer,
         started: Some(timestamp(summary.since)),
+        run: summary.run.map(|run| run.to_string()).unwrap_or_default(),
         stage: stage.into(),
         ..Default::default()
+    }
+}
+
+impl Sessions {
+    /// What the road stands on; none before the gateway is open.
+    pub(crate) fn parts(&self) -> Option<&Arc<Parts>> {
+        self.parts.get()
     }
 }
 

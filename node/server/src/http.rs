@@ -9,7 +9,7 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
 use cluster::Cluster;
-use metrics::{Unit, describe_gauge, describe_histogram, gauge};
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +24,9 @@ pub(crate) fn recorder() -> Result<PrometheusHandle> {
     describe_gauge!("assize_enforced_index", "Last control entry enforced on this node's sessions");
     describe_gauge!("assize_audit_failed", "1 when the disk of this node's audit engines failed: start it again once that works");
     describe_gauge!("assize_records_backlog", Unit::Bytes, "Records of this node that no quorum has committed yet");
+    describe_counter!("assize_break_glass_total", "Access opened without an approval while this node ran, or live when it started");
+    describe_gauge!("assize_break_glass_live", "Of it, grants that give access now");
+    describe_gauge!("assize_break_glass_unreviewed", "Of it, what nobody has reviewed yet; label overdue says whether in time");
     Ok(handle)
 }
 
@@ -72,5 +75,15 @@ fn scrape(cluster: &Cluster, metrics: &PrometheusHandle) -> String {
     gauge!("assize_enforced_index").set(cluster.enforced().borrow().0 as f64);
     gauge!("assize_audit_failed").set(if cluster.audit_failed() { 1.0 } else { 0.0 });
     gauge!("assize_records_backlog").set(cluster.records().backlog() as f64);
+    let (state, now) = (cluster.state(), cluster.now());
+    let (mut live, mut owed, mut overdue) = (0, 0, 0);
+    for broken in state.break_glass.values() {
+        live += usize::from(state.grants.get(&broken.grant).is_some_and(|grant| grant.is_live(now)));
+        overdue += usize::from(broken.is_overdue(now));
+        owed += usize::from(broken.review.is_none() && !broken.is_overdue(now));
+    }
+    gauge!("assize_break_glass_live").set(live as f64);
+    gauge!("assize_break_glass_unreviewed", "overdue" => "no").set(owed as f64);
+    gauge!("assize_break_glass_unreviewed", "overdue" => "yes").set(overdue as f64);
     metrics.render()
 }

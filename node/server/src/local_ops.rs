@@ -9,7 +9,9 @@ use cluster::join::{self, JoinAs, JoinToken};
 use cluster::pki::Issued;
 use cluster::recovery::{self, Place, RecoverAs};
 use cluster::secrets::RecoveryKey;
-use ctl::{InitArgs, JoinArgs, LocalOps, RecoverArgs};
+use ctl::{InitArgs, JoinArgs, LocalOps, RecoverArgs, WitnessInitArgs, WitnessServeArgs};
+use domain::audit::add_checkpoint::Trusted;
+use domain::audit::checkpoint::VerifierKey;
 use domain::id::Name;
 
 use crate::config::Config;
@@ -90,6 +92,31 @@ fn apart<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
 }
 
 impl LocalOps for OnThisMachine {
+    fn witness_init(&self, args: WitnessInitArgs, out: &mut dyn Write) -> Result<()> {
+        if args.state.exists() {
+            bail!("{} is there already", args.state.display());
+        }
+        let key = witness::Key::create(&args.key_file, &args.name)?;
+        witness::State::create(&args.state)?;
+        writeln!(out, "{}", key.public())?;
+        Ok(())
+    }
+
+    fn witness_serve(&self, args: WitnessServeArgs, out: &mut dyn Write) -> Result<()> {
+        let key = witness::Key::read(&args.key_file)?;
+        let state = witness::State::read(&args.state)?;
+        let trust = args.trust.iter().map(|key| key.parse::<VerifierKey>().with_context(|| format!("--trust {key}")));
+        let trusted = Trusted(trust.collect::<Result<_>>()?);
+        writeln!(out, "witness {} listens on {}", key.public().name, args.listen)?;
+        out.flush()?;
+        let served = witness::serve(args.listen, witness::Witness::new(key, trusted, state));
+        // Elsewhere than in the runtime that runs this command: it lasts.
+        std::thread::scope(|scope| {
+            let ended = scope.spawn(|| runtime()?.block_on(served).map_err(anyhow::Error::from)).join();
+            ended.unwrap_or_else(|_| bail!("the witness ended"))
+        })
+    }
+
     fn init(&self, args: InitArgs, out: &mut dyn Write) -> Result<()> {
         let config = Config::load(&args.config)?;
         let admin: Name = args.admin.parse().context("--admin")?;

@@ -3,15 +3,19 @@
 //! What this crate must **not** do: decide anything. It reads the configuration, wires the rooms together and keeps
 //! the process well-behaved.
 
+mod alarm;
 mod authority;
 mod backup;
 mod config;
 mod control;
+mod demo;
 mod enforcement;
 mod http;
 mod local_ops;
 mod neighbour;
 mod node;
+mod outbound;
+mod retention;
 mod target;
 mod time;
 
@@ -38,6 +42,12 @@ enum Top {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Show the main job on this machine: three nodes, a PostgreSQL of their own, one agent loop; about a minute
+    Demo {
+        /// Leave the cluster running, and say how to reach and how to stop it.
+        #[arg(long)]
+        keep: bool,
+    },
     #[command(flatten)]
     Operator(Box<ctl::Command>),
 }
@@ -48,9 +58,14 @@ fn main() -> ExitCode {
         eprintln!("assize: another TLS provider was installed first");
         return ExitCode::FAILURE;
     }
+    if let Err(refused) = planted::from_environment() {
+        eprintln!("assize: {refused}");
+        return ExitCode::FAILURE;
+    }
     let cli = Cli::parse();
     match cli.command {
         Top::Node { config } => node::run(&config),
+        Top::Demo { keep } => demo::run(keep),
         Top::Operator(command) => ctl::run(cli.options, *command, &local_ops::OnThisMachine),
     }
 }

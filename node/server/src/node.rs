@@ -21,9 +21,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::authority::ClusterAuthority;
-use crate::config::{Config, DRAIN_DEADLINE, ListenerAuth, ListenerProtocol, ListenerSection, LogFormat, LogSection};
+use crate::config::{Config, DRAIN_DEADLINE, LOG_LEVEL, ListenerAuth, ListenerProtocol, ListenerSection, LogFormat, LogSection};
 use crate::control::ClusterControl;
 use crate::enforcement::Sessions;
+use crate::outbound::{ClusterSource, Tests};
 use crate::{http, target};
 
 /// How often a node looks whether the `client` role has been put yet.
@@ -58,8 +59,8 @@ pub(crate) fn run(config: &Path) -> ExitCode {
 
 fn logging(section: &LogSection) {
     let filter = tracing_subscriber::EnvFilter::try_new(&section.level).unwrap_or_else(|error| {
-        eprintln!("assize: log.level: {error}; using info");
-        tracing_subscriber::EnvFilter::new("info")
+        eprintln!("assize: log.level: {error}; using {LOG_LEVEL}");
+        tracing_subscriber::EnvFilter::new(LOG_LEVEL)
     });
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match section.format {
@@ -104,19 +105,32 @@ async fn serve(config: Config) -> Result<()> {
     let classifier = Arc::new(Classifier::default());
     let parts = Parts::new(ClusterAuthority::new(cluster.clone(), rules.clone()), registry, Tasks::new());
     sessions.opened(parts.clone());
-    for listener in &config.listeners {
+    parts.report_usage(Duration::from_secs(config.usage.report_seconds.get().into()));
+    for listener in config.listeners.iter().filter(|listener| listener.protocol == ListenerProtocol::Postgres) {
         listen(listener, &cluster, &classifier, &parts).with_context(|| format!("listening on {}", listener.listen))?;
     }
     let stop = CancellationToken::new();
     let draining = Arc::new(AtomicBool::new(false));
-    let api = serve_admin(&config, &cluster, &sessions, &classifier, &rules, stop.clone()).await?;
+    let source = ClusterSource::new(cluster.clone());
+    let facade = facade(&config, &cluster, &sessions, &classifier, &rules, &source);
+    let api = serve_admin(&config, &cluster, facade.clone(), stop.clone()).await?;
+    for listener in config.listeners.iter().filter(|listener| listener.protocol == ListenerProtocol::Authzen) {
+        let serving = serve_authzen(listener, &cluster, facade.clone(), stop.clone()).await;
+        serving.with_context(|| format!("listening on {}", listener.listen))?;
+    }
     let http = http::serve(config.http.listen, metrics, cluster.clone(), draining.clone(), stop.clone()).await?;
     let known = tokio::spawn(make_client_set_known(cluster.clone()));
+    let loud = tokio::spawn(crate::alarm::break_glass(cluster.clone()));
+    let retention = tokio::spawn(crate::retention::keep(cluster.clone()));
+    let outbound = tokio::spawn(::outbound::run(source, config.outbound.allowed()));
 
     stopped().await?;
     tracing::info!("draining");
     draining.store(true, Ordering::Release);
     known.abort();
+    loud.abort();
+    outbound.abort();
+    retention.abort();
     parts.drain(DRAIN_DEADLINE).await;
     stop.cancel();
     let _ = tokio::time::timeout(DRAIN_DEADLINE, async { tokio::join!(api, http) }).await;
@@ -150,34 +164,60 @@ fn listen(section: &ListenerSection, cluster: &Cluster, classifier: &Arc<Classif
         replication: false,
         mock: MockKey::new(cluster.derive_key("assize scram mock v1")),
     };
-    let ListenerProtocol::Postgres = section.protocol;
     let socket = session::listener::bind(section.listen)?;
     tracing::info!(address = %section.listen, target = section.target, "listening for PostgreSQL");
     session::listener::serve(socket, protocol_postgres::protocol(listening, classifier.clone()), parts.clone());
     Ok(())
 }
 
-async fn serve_admin(
+/// What both APIs ask of this node.
+fn facade(
     config: &Config,
     cluster: &Cluster,
     sessions: &Arc<Sessions>,
     classifier: &Arc<Classifier>,
     rules: &Arc<policy::Engine>,
-    stop: CancellationToken,
-) -> Result<tokio::task::JoinHandle<()>> {
-    let listener =
-        tokio::net::TcpListener::bind(config.admin.listen).await.with_context(|| format!("admin API on {}", config.admin.listen))?;
+    source: &Arc<ClusterSource>,
+) -> admin_api::Parts {
     let control = Arc::new(ClusterControl(cluster.clone(), rules.clone()));
-    let tools = Arc::new(target::Tools { cluster: cluster.clone(), classifier: classifier.clone() });
-    let routes = admin_api::routes(admin_api::Parts {
+    let tools = Arc::new(target::Tools { cluster: cluster.clone(), classifier: classifier.clone(), sessions: sessions.clone() });
+    admin_api::Parts {
         control: control.clone(),
         sessions: sessions.clone(),
         dial: tools.clone(),
         classify: tools,
         audit: control.clone(),
-        members: control.clone(),
+        members: control,
+        outbound: Arc::new(Tests { source: source.clone(), allowed: config.outbound.allowed() }),
         page_key: admin_api::page::PageKey::new(&cluster.derive_key("assize page tokens v1")),
+    }
+}
+
+async fn serve_authzen(section: &ListenerSection, cluster: &Cluster, facade: admin_api::Parts, stop: CancellationToken) -> Result<()> {
+    let Some(tls) = &section.tls else { anyhow::bail!("an AuthZEN listener without TLS") };
+    let read = |path: &Path| std::fs::read(path).with_context(|| path.display().to_string());
+    let tls = admin_api::authzen::tls(&read(&tls.certificate)?, &read(&tls.key)?).context("the listener's certificate")?;
+    let listener = tokio::net::TcpListener::bind(section.listen).await?;
+    let denials = admin_api::page::PageKey::new(&cluster.derive_key("assize authzen denials v1"));
+    tracing::info!(address = %section.listen, "listening for AuthZEN");
+    tokio::spawn(async move {
+        if let Err(error) = admin_api::authzen::serve(listener, Arc::new(tls), facade, denials, stop).await {
+            tracing::error!(%error, "the AuthZEN listener ended");
+        }
     });
+    Ok(())
+}
+
+async fn serve_admin(
+    config: &Config,
+    cluster: &Cluster,
+    facade: admin_api::Parts,
+    stop: CancellationToken,
+) -> Result<tokio::task::JoinHandle<()>> {
+    let listener =
+        tokio::net::TcpListener::bind(config.admin.listen).await.with_context(|| format!("admin API on {}", config.admin.listen))?;
+    let control = facade.control.clone();
+    let routes = admin_api::routes(facade);
     let tls = Arc::new(cluster.admin_tls().context("TLS of the admin API")?);
     tracing::info!(address = %config.admin.listen, "serving the admin API");
     Ok(tokio::spawn(async move {

@@ -1,28 +1,36 @@
 //! `assize target check` and `assize explain`: dialling as a session would, and classifying as the road would.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use admin_api::control::Needed;
+use admin_api::control::{Checked, Needed};
 use cluster::Cluster;
+use domain::admission::reach::reach_of;
+use domain::audit::record;
 use domain::credential::Credential;
+use domain::id::Name;
 use domain::operation::Protocol;
+use domain::policy::NoRules;
 use domain::refusal::Refusal;
 use domain::target::Target;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use proto::admin::CheckStep;
+use proto::admin::{CheckStep, TargetFinding};
 use protocol_postgres::codec::ProtocolVersion;
 use protocol_postgres::operation::{Classifier, Context};
-use protocol_postgres::upstream::{self, Address, Login};
+use protocol_postgres::upstream::survey::{Survey, Used, findings, survey};
+use protocol_postgres::upstream::{Address, Login};
 use session::limits::{DIAL_DEADLINE, UPSTREAM_USER_TIMEOUT};
 
 use crate::authority::CREDENTIAL;
+use crate::enforcement::Sessions;
 
 pub(crate) struct Tools {
     pub(crate) cluster: Cluster,
     pub(crate) classifier: Arc<Classifier>,
+    pub(crate) sessions: Arc<Sessions>,
 }
 
 fn step(name: &str, begun: Instant, result: Result<String, String>) -> CheckStep {
@@ -34,7 +42,7 @@ fn step(name: &str, begun: Instant, result: Result<String, String>) -> CheckStep
 }
 
 impl Tools {
-    async fn login(&self, target: &Target, credential: &Credential) -> Result<String, String> {
+    async fn survey(&self, target: &Target, credential: &Credential) -> Result<Survey, String> {
         let password = self.cluster.open(CREDENTIAL, credential.name.as_str(), &credential.sealed).map_err(|e| e.to_string())?;
         let password = identity::Secret::new(password.to_vec());
         let address =
@@ -49,18 +57,30 @@ impl Tools {
             read_only: true,
             version: ProtocolVersion::V3_0,
         };
-        match tokio::time::timeout(DIAL_DEADLINE, upstream::check(&address, &login)).await {
-            Ok(Ok(parameters)) => {
-                Ok(format!("PostgreSQL {}", parameters.get("server_version").map_or("of unknown version", String::as_str)))
-            }
+        match tokio::time::timeout(DIAL_DEADLINE, survey(&address, &login)).await {
+            Ok(Ok(found)) => Ok(found),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err(format!("no answer within {DIAL_DEADLINE:?}")),
         }
     }
+
+    /// What live grants give at this target now, whatever a policy takes from it, and where the nodes are.
+    async fn used(&self, target: &Name) -> Used {
+        let (state, now) = (self.cluster.state(), self.cluster.now());
+        let reached = state.principals.keys().flat_map(|who| reach_of(&state, who, Some(target), now, &NoRules));
+        let permissions = reached.flat_map(|reach| reach.grants).map(|(_, set)| set).filter(|set| !set.is_empty()).collect();
+        let mut nodes = std::collections::BTreeSet::new();
+        for member in state.members.values() {
+            // A name that does not resolve here is no address a session could be told by.
+            let resolved = tokio::net::lookup_host(member.address.as_str()).await;
+            nodes.extend(resolved.into_iter().flatten().map(|at: SocketAddr| -> IpAddr { at.ip() }));
+        }
+        Used { permissions, nodes }
+    }
 }
 
 impl admin_api::control::Dial for Tools {
-    fn check<'a>(&'a self, target: &'a Target, credential: Option<&'a Credential>) -> BoxFuture<'a, Vec<CheckStep>> {
+    fn check<'a>(&'a self, target: &'a Target, credential: Option<&'a Credential>) -> BoxFuture<'a, Checked> {
         async move {
             let begun = Instant::now();
             let connect = tokio::time::timeout(Duration::from_secs(5), tokio::net::TcpStream::connect(target.address.as_str())).await;
@@ -71,18 +91,33 @@ impl admin_api::control::Dial for Tools {
             };
             let mut steps = vec![step("connect", begun, reached)];
             if !steps[0].passed {
-                return steps;
+                return Checked { steps, findings: Vec::new() };
             }
             let begun = Instant::now();
-            let logged_in = match (target.protocol, credential) {
-                (Protocol::Postgres, Some(credential)) => self.login(target, credential).await,
+            let surveyed = match (target.protocol, credential) {
+                (Protocol::Postgres, Some(credential)) => self.survey(target, credential).await,
                 (Protocol::Postgres, None) => Err(format!("the credential {} does not exist", target.credential)),
                 (Protocol::Assize, _) => Err("this target is the cluster itself".into()),
             };
-            steps.push(step("login", begun, logged_in));
-            steps
+            let found = match &surveyed {
+                Ok(survey) => findings(survey, &self.used(&target.name).await),
+                Err(_) => Vec::new(),
+            };
+            steps.push(step("login", begun, surveyed.map(|survey| format!("PostgreSQL {}", survey.version))));
+            let to_wire = |f: protocol_postgres::upstream::survey::Finding| TargetFinding {
+                severity: f.severity.to_string(),
+                code: f.code.into(),
+                finding: f.text,
+            };
+            Checked { steps, findings: found.into_iter().map(to_wire).collect() }
         }
         .boxed()
+    }
+
+    fn record(&self, by: &Name, target: &Name, reachable: bool, findings: &[String]) {
+        if let Some(parts) = self.sessions.parts() {
+            session::records::target_check(parts, record::TargetCheck { principal: by, target, reachable, findings });
+        }
     }
 }
 
@@ -93,5 +128,9 @@ impl admin_api::control::Classify for Tools {
         let unparseable = classified.unparseable.as_ref().map(|message| Refusal::Unparseable { message: message.to_string() });
         let pinned = || classified.broken_pin().map(|change| Refusal::Pinned { setting: change.name.to_string() });
         Needed { accesses: classified.operation.accesses.to_vec(), impossible: unparseable.or_else(pinned) }
+    }
+
+    fn context(&self, database: &str, username: &str) -> Vec<(String, String)> {
+        protocol_postgres::session::ordinary_context(database, username)
     }
 }

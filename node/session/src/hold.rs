@@ -18,6 +18,7 @@ use domain::refusal::Refusal;
 use domain::request::{Ask, RequestStatus};
 use domain::state::State;
 use futures_util::future::BoxFuture;
+use planted::{Point, reach};
 
 use crate::authority::{Authority, ProposeError};
 use crate::limits::PROPOSE_ATTEMPTS_MAX;
@@ -36,6 +37,7 @@ pub struct Held {
 /// Opens a request, or joins the identical one that is open.
 pub(crate) fn open(authority: Arc<dyn Authority>, held: Held, ask: Ask, reason: String) -> BoxFuture<'static, Answer> {
     Box::pin(async move {
+        reach(Point::RequestBeforeOpened);
         let id = proposal_id("open", &held);
         let command = Command::OpenRequest {
             principal: held.principal.clone(),
@@ -91,10 +93,14 @@ fn look(state: &State, request: RequestId) -> Option<Answer> {
 /// Uses the approval up: a committed compare-and-set, so that it happens once cluster-wide (R4).
 pub(crate) fn spend(authority: Arc<dyn Authority>, held: Held, request: RequestId) -> BoxFuture<'static, Answer> {
     Box::pin(async move {
+        reach(Point::ApprovalBeforeSpent);
         let id = proposal_id("spend", &held);
         let command = Command::SpendApproval { request, digest: held.digest, by: held.by };
         match propose(authority.as_ref(), id, Actor::Node(authority.node()), command).await {
-            Ok(Reply::Spent) => Answer::Spent { request },
+            Ok(Reply::Spent) => {
+                reach(Point::ApprovalSpent);
+                Answer::Spent { request }
+            }
             Ok(reply) => {
                 tracing::info!(?reply, %request, "the approval could not be used");
                 let reason = "its approval was used by another identical operation, or no longer fits".to_owned();

@@ -10,8 +10,8 @@ pub mod authority;
 pub mod limits;
 pub mod metrics;
 pub mod protocol;
-pub mod stream;
 pub mod tasks;
+mod usage;
 
 pub mod gate;
 pub mod registry;

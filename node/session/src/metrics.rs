@@ -80,6 +80,7 @@ impl Meters {
 
 fn describe() {
     describe_counter!("assize_connections_total", "Connections accepted from clients.");
+    describe_counter!("assize_usage_dropped_total", "Uses and denials that found no place in a report of use.");
     describe_counter!("assize_accept_errors_total", "Errors of accept; the loop goes on.");
     describe_gauge!("assize_handshakes", "Connections that have not proved who they are yet.");
     describe_counter!("assize_handshakes_dropped_total", "Handshakes that did not lead to an admission, by reason.");

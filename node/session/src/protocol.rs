@@ -16,7 +16,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use domain::admission::Permit;
 use domain::credential::Credential;
-use domain::id::{Name, NodeId, SessionId};
+use domain::id::{Name, NodeId, RunId, SessionId};
 use domain::refusal::Refusal;
 use domain::target::Target;
 use domain::time::LogTime;
@@ -25,7 +25,7 @@ use tokio::net::TcpStream;
 
 use crate::authority::Authority;
 use crate::road::{Answer, Road};
-use crate::stream::Stream;
+use socket::Stream;
 
 /// One protocol of the gateway, with its own settings (TLS, listener binding) inside.
 pub trait Protocol: Send + Sync + 'static {
@@ -68,6 +68,8 @@ pub struct Claim {
     pub database: String,
     /// What the client calls itself, for the record; at most 64 characters, not trusted.
     pub application: String,
+    /// The run of the agent's loop, where the client names one.
+    pub run: Option<RunId>,
     /// When the proof ends, and every session opened with it.
     pub expires: Option<LogTime>,
     /// How many bytes of secret this client's cancel key can have; at most 32 are used.

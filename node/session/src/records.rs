@@ -9,7 +9,7 @@ use domain::audit::record::{
     self, Accesses, EndedBy, Event, Header, Intent, IntentVerdict, LateSend, OperationOutcome, RECORD_SIZE_MAX, STATEMENT_PART_MAX,
     SessionEnd, StatementText, Status,
 };
-use domain::id::{GrantId, Index, OperationId, SessionId};
+use domain::id::{GrantId, Index, OperationId, RunId, SessionId};
 use domain::refusal::Refusal;
 use tokio::time::Instant;
 
@@ -90,10 +90,26 @@ pub(crate) async fn committed(authority: &dyn Authority, sequence: u64, within: 
     }
 }
 
-fn queue(parts: &Parts, control_index: Index, session: Option<SessionId>, event: &Event<'_>) -> u64 {
+/// Whose record it is: a session's, and the run it belongs to.
+#[derive(Clone, Copy)]
+struct Of<'a> {
+    session: Option<SessionId>,
+    run: Option<&'a RunId>,
+}
+
+impl<'a> Of<'a> {
+    const NODE: Of<'static> = Of { session: None, run: None };
+
+    fn live(live: &'a Live) -> Of<'a> {
+        Of { session: Some(live.id), run: live.run.as_ref() }
+    }
+}
+
+fn queue(parts: &Parts, control_index: Index, of: Of<'_>, event: &Event<'_>) -> u64 {
     let authority = &parts.authority;
     let (node, boot, time) = (authority.node(), authority.boot(), authority.now());
-    let mut encode = |sequence| record::encode(&Header { node, boot, sequence, control_index, time, session, run: None }, event);
+    let (session, run) = (of.session, of.run.map(RunId::as_str));
+    let mut encode = |sequence| record::encode(&Header { node, boot, sequence, control_index, time, session, run }, event);
     let sequence = if is_awaited(event) { authority.record(&mut encode) } else { authority.record_unawaited(&mut encode) };
     parts.registry.used_sequence(sequence);
     sequence
@@ -106,7 +122,7 @@ fn is_awaited(event: &Event<'_>) -> bool {
         Event::Intent(intent) => matches!(intent.verdict, IntentVerdict::Allow | IntentVerdict::AllowByApproval { .. }),
         // The intent it belongs to comes next.
         Event::StatementText(_) => false,
-        Event::Outcome(_) | Event::SessionEnd(_) | Event::LateSend(_) | Event::Enforcement(_) => false,
+        Event::Outcome(_) | Event::SessionEnd(_) | Event::LateSend(_) | Event::Enforcement(_) | Event::TargetCheck(_) => false,
     }
 }
 
@@ -128,7 +144,7 @@ pub(crate) fn admission(parts: &Parts, attempt: &Attempt, admission: &Admission,
         application_name: &claim.application,
         notes: &admission.notes,
     });
-    queue(parts, admission.cited.state, Some(attempt.session), &event)
+    queue(parts, admission.cited.state, Of { session: Some(attempt.session), run: claim.run.as_ref() }, &event)
 }
 
 /// Somebody claimed to be somebody and could not prove it. Claims that name nobody are not worth a record: anybody
@@ -152,7 +168,7 @@ pub(crate) fn turned_away(parts: &Parts, claim: Option<&Claim>, refusal: &Refusa
         application_name: &claim.application,
         notes: &[],
     });
-    queue(parts, state.applied, None, &event);
+    queue(parts, state.applied, Of { session: None, run: claim.run.as_ref() }, &event);
 }
 
 /// What an intent cites beside the operation itself.
@@ -178,7 +194,7 @@ impl Basis<'_> {
 
 /// An operation, before its effect. A statement too long for the record goes before it, in parts.
 pub(crate) fn intent(parts: &Parts, basis: &Basis<'_>, judged: &Judged, tried: Tried<'_>, verdict: IntentVerdict<'_>) -> u64 {
-    let session = basis.live.id;
+    let of = Of::live(basis.live);
     let is_long = tried.statement.len() > STATEMENT_INLINE_MAX;
     let salt = if is_long || !tried.parameters.is_empty() { basis.salt(judged.id.sequence) } else { [0; 16] };
     let parameters = (!tried.parameters.is_empty()).then(|| record::salted_hash(&salt, tried.parameters));
@@ -191,7 +207,7 @@ pub(crate) fn intent(parts: &Parts, basis: &Basis<'_>, judged: &Judged, tried: T
                 offset: (index * STATEMENT_PART_MAX) as u64,
                 part,
             };
-            queue(parts, basis.state, Some(session), &Event::StatementText(text));
+            queue(parts, basis.state, of, &Event::StatementText(text));
         }
     }
     let event = Event::Intent(Intent {
@@ -213,10 +229,10 @@ pub(crate) fn intent(parts: &Parts, basis: &Basis<'_>, judged: &Judged, tried: T
         policy: basis.permit.policy(),
         notes: &judged.notes,
     });
-    queue(parts, basis.state, Some(session), &event)
+    queue(parts, basis.state, of, &event)
 }
 
-pub(crate) fn outcome(parts: &Parts, control_index: Index, id: OperationId, outcome: &Outcome) {
+pub(crate) fn outcome(parts: &Parts, live: &Live, control_index: Index, id: OperationId, outcome: &Outcome) {
     let status = match &outcome.status {
         Ending::Ok => Status::Ok,
         Ending::Error(code) => Status::Error { code },
@@ -230,14 +246,14 @@ pub(crate) fn outcome(parts: &Parts, control_index: Index, id: OperationId, outc
         bytes: outcome.bytes,
         duration_us: u64::try_from(outcome.duration.as_micros()).unwrap_or(u64::MAX),
     });
-    queue(parts, control_index, Some(id.session), &event);
+    queue(parts, control_index, Of::live(live), &event);
 }
 
 /// Bytes left for the target, and `late` after the lease was over the write was done.
 pub(crate) fn late_send(parts: &Parts, live: &Live, operation: u64, late: Duration) {
     let late_us = u64::try_from(late.as_micros()).unwrap_or(u64::MAX);
     let event = Event::LateSend(LateSend { operation, late_us });
-    queue(parts, parts.authority.state().applied, Some(live.id), &event);
+    queue(parts, parts.authority.state().applied, Of::live(live), &event);
 }
 
 pub(crate) fn session_end(parts: &Parts, live: &Live, end: &End, operations: u64) {
@@ -248,7 +264,7 @@ pub(crate) fn session_end(parts: &Parts, live: &Live, end: &End, operations: u64
         End::Us(refusal) => (EndedBy::Us, refusal.to_string()),
     };
     let event = Event::SessionEnd(SessionEnd { by, reason: &reason, operations });
-    queue(parts, parts.authority.state().applied, Some(live.id), &event);
+    queue(parts, parts.authority.state().applied, Of::live(live), &event);
 }
 
 /// This node enforces what ended sessions: on record, a record a revocation, so that an auditor finds which operations
@@ -256,6 +272,11 @@ pub(crate) fn session_end(parts: &Parts, live: &Live, end: &End, operations: u64
 pub fn enforcement(parts: &Parts, report: &crate::registry::EnforceReport) {
     for (revocation, ended) in report.to_record() {
         let event = Event::Enforcement(record::Enforcement { revocation, enforced: report.enforced, ended: &ended });
-        queue(parts, report.enforced, None, &event);
+        queue(parts, report.enforced, Of::NODE, &event);
     }
+}
+
+/// What somebody was told about a target, on record. Queued, not waited for: nothing happens because of it.
+pub fn target_check(parts: &Parts, check: record::TargetCheck<'_>) {
+    queue(parts, parts.authority.state().applied, Of::NODE, &Event::TargetCheck(check));
 }

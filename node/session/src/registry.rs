@@ -9,13 +9,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use domain::admission::{self, Admission, Attempt, Recent};
-use domain::id::{Index, Name, RevocationId, SessionId};
+use domain::id::{Index, Name, RevocationId, RunId, SessionId};
 use domain::member::{Cancelled, SessionReceipt};
 use domain::policy::Rules;
 use domain::refusal::Refusal;
 use domain::state::State;
 use domain::time::LogTime;
 use parking_lot::{Mutex, RwLock};
+use planted::{Bug, Point, planted, reach};
 use tokio::time::Instant;
 
 use crate::authority::Authority;
@@ -31,6 +32,7 @@ pub struct Live {
     pub since: LogTime,
     pub peer: String,
     pub application: String,
+    pub run: Option<RunId>,
     /// Which database of the target; empty where the protocol has none.
     pub database: String,
     pub gate: Gate,
@@ -51,6 +53,7 @@ pub struct SessionSummary {
     pub since: LogTime,
     pub peer: String,
     pub application: String,
+    pub run: Option<RunId>,
     pub database: String,
     pub operations: u64,
     pub activity: Activity,
@@ -122,6 +125,7 @@ pub struct Registration {
     pub attempt: Attempt,
     pub peer: String,
     pub application: String,
+    pub run: Option<RunId>,
     pub database: String,
     pub since: LogTime,
     pub gate: Gate,
@@ -169,12 +173,14 @@ impl Registry {
             since: new.since,
             peer: new.peer,
             application: new.application,
+            run: new.run,
             database: new.database,
             gate: new.gate,
             cancel_key: new.cancel_key,
             operations: AtomicU64::new(0),
             on_record: AtomicBool::new(false),
         });
+        reach(Point::SessionBeforeRegistered);
         sessions.insert(live.id.number, live.clone());
         Ok(Registered { live, registry: self.clone() })
     }
@@ -216,7 +222,9 @@ impl Registry {
             }
         }
         let last_sequence = self.last_sequence.load(Ordering::Relaxed);
+        reach(Point::GatesShut);
         drain_or_abort(ended.iter().map(|e| &e.live).collect()).await;
+        reach(Point::UpstreamsDrained);
         EnforceReport { enforced: index, last_sequence, sessions: ended }
     }
 
@@ -268,7 +276,7 @@ impl Registry {
                 }
                 _ = tick.tick() => {
                     self.expire(authority.as_ref(), &reviews);
-                    if frozen_until.take_if(|until| *until <= Instant::now()).is_some() {
+                    if frozen_until.take_if(|until| *until <= Instant::now()).is_some() && !planted(Bug::GraceNeverEnds) {
                         self.end_all(&Refusal::NoLease);
                     }
                 }
@@ -295,7 +303,7 @@ impl Registry {
                 live.gate.abort_unless_drained();
                 continue;
             }
-            let Some(permit) = live.gate.unsettled(&state, now) else { continue };
+            let Some(permit) = live.gate.unsettled(&state, now).filter(|_| !planted(Bug::IdleOutlivesAccess)) else { continue };
             match permit.renew_by(&state, now, |state, attempt, now| reviews.admit(state, attempt, now, authority.rules())) {
                 Ok(Admission { permit: Some(renewed), .. }) => live.gate.stands_on(renewed),
                 Ok(Admission { permit: None, .. }) => {}
@@ -348,6 +356,7 @@ impl Live {
             since: self.since,
             peer: self.peer.clone(),
             application: self.application.clone(),
+            run: self.run.clone(),
             database: self.database.clone(),
             operations: self.operations.load(Ordering::Relaxed),
             activity: self.gate.activity(),

@@ -18,6 +18,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use domain::member::Cancelled;
 use domain::refusal::Refusal;
+use planted::{Point, reach};
 use tokio::io::AsyncWrite;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
@@ -33,8 +34,8 @@ use crate::metrics::meters;
 use crate::protocol::{Activity, Canceller, Connected, Machine};
 use crate::records;
 use crate::road::{End, Road};
-use crate::stream::Stream;
 use crate::tasks::Kind;
+use socket::Stream;
 
 /// How soon a write that found no lease is tried again.
 const LEASE_POLL: Duration = Duration::from_millis(20);
@@ -439,6 +440,7 @@ impl Relay {
                 live.gate.set_cancelled(Cancelled::Idle);
                 return;
             }
+            reach(Point::CancelBefore);
             let outcome = match tokio::time::timeout(CANCEL_DEADLINE, canceller.cancel()).await {
                 Ok(Ok(())) => Cancelled::Cancelled,
                 Ok(Err(error)) => {
@@ -448,6 +450,7 @@ impl Relay {
                 Err(_late) => Cancelled::Unknown,
             };
             live.gate.set_cancelled(outcome);
+            reach(Point::CancelSettled);
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use domain::admission::{Judgement, Permit};
+use domain::admission::{Attempt, Judgement, Permit};
 use domain::audit::record::{Accesses, IntentVerdict};
 use domain::id::{GrantId, Index, OperationId, RequestId};
 use domain::operation::{Access, Execution, Operation};
@@ -21,9 +21,10 @@ use tokio::time::Instant;
 use crate::hold::{self, Held};
 use crate::metrics::meters;
 use crate::outbox::Outbox;
-use crate::records::{self, Basis, Ledger, Outcome};
+use crate::records::{self, Basis, Ending, Ledger, Outcome};
 use crate::registry::Live;
 use crate::stage::Parts;
+use crate::usage::Uses;
 
 /// Who ended a session, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +89,8 @@ pub struct Judged {
     pub verdict: Decision,
     pub(crate) grants: Arc<[GrantId]>,
     pub(crate) rendered: Accesses,
+    /// For the evidence; none if it was not allowed by grants.
+    uses: Option<Arc<Uses>>,
     /// The active policy, and what it holds this for.
     pub(crate) under: Option<AskedUnder>,
     /// What the policy wants on record.
@@ -126,6 +129,8 @@ pub struct Road {
     allowed: VecDeque<Allowed>,
     /// Judged and queued in `outward`, not written: judged again if the permit changes.
     unforwarded: VecDeque<Unforwarded>,
+    /// Of operations that have no outcome yet, oldest first.
+    running: VecDeque<(u64, Arc<Uses>)>,
 }
 
 /// An operation on its way out.
@@ -142,6 +147,7 @@ struct Allowed {
     accesses: Arc<[Access]>,
     grants: Arc<[GrantId]>,
     rendered: Accesses,
+    uses: Arc<Uses>,
 }
 
 /// Verdicts remembered a session; a loop repeats few statements.
@@ -166,6 +172,7 @@ impl Road {
             salt_key: identity::random::bytes(),
             allowed: VecDeque::new(),
             unforwarded: VecDeque::new(),
+            running: VecDeque::new(),
             parts,
         }
     }
@@ -224,22 +231,32 @@ impl Road {
             meters().allowed.increment(1);
             let (grants, rendered) = (known.grants.clone(), known.rendered.clone());
             let under = self.permit.policy().map(|policy| AskedUnder { policy, hold: None });
-            return Ok(Judged { verdict: Decision::Allow, grants, rendered, under, notes: Vec::new(), id, digest });
+            let uses = Some(known.uses.clone());
+            return Ok(Judged { verdict: Decision::Allow, grants, rendered, uses, under, notes: Vec::new(), id, digest });
         }
         let authority = &self.parts.authority;
         let judgement = self.permit.judge(&self.state, tried.operation, &digest, authority.now(), authority.rules());
         let Judgement { verdict, under, notes, keeps } = judgement;
         let rendered = Accesses::new(accesses);
         let mut cited: Arc<[GrantId]> = Arc::new([]);
+        let mut uses = None;
+        let Attempt { principal, target, .. } = &self.live.attempt;
         let verdict = match verdict {
             Verdict::Allow { grants } => {
                 meters().allowed.increment(1);
                 cited = grants.into();
+                let used = Arc::new(Uses::new(&self.permit, accesses));
+                uses = Some(used.clone());
                 if keeps {
                     if self.allowed.len() == ALLOWED_MAX {
                         self.allowed.pop_front();
                     }
-                    self.allowed.push_back(Allowed { accesses: accesses.clone(), grants: cited.clone(), rendered: rendered.clone() });
+                    self.allowed.push_back(Allowed {
+                        accesses: accesses.clone(),
+                        grants: cited.clone(),
+                        rendered: rendered.clone(),
+                        uses: used,
+                    });
                 }
                 Decision::Allow
             }
@@ -249,10 +266,12 @@ impl Road {
             }
             Verdict::Hold { missing } => {
                 meters().held.increment(1);
+                self.parts.usage.denied(principal, target);
                 Decision::Hold { missing }
             }
             Verdict::Refuse(refusal) => {
                 meters().refused.increment(1);
+                self.parts.usage.denied(principal, target);
                 Decision::Refuse(refusal)
             }
             Verdict::EndSession(refusal) => {
@@ -260,7 +279,7 @@ impl Road {
                 Decision::EndSession(refusal)
             }
         };
-        Ok(Judged { verdict, grants: cited, rendered, under, notes, id, digest })
+        Ok(Judged { verdict, grants: cited, rendered, uses, under, notes, id, digest })
     }
 
     fn execution<'a>(&'a self, tried: Tried<'a>) -> Execution<'a> {
@@ -356,6 +375,9 @@ impl Road {
         let verdict = request.map_or(IntentVerdict::Allow, |request| IntentVerdict::AllowByApproval { request });
         let sequence = self.record_intent(judged, tried, verdict);
         self.ledger.queued(sequence, Instant::now());
+        if let Some(uses) = &judged.uses {
+            self.running.push_back((judged.id.sequence, uses.clone()));
+        }
         sequence
     }
 
@@ -384,7 +406,13 @@ impl Road {
 
     /// Puts what became of an operation on record. Nobody waits for it.
     pub fn outcome(&mut self, id: OperationId, outcome: &Outcome) {
-        records::outcome(&self.parts, self.state.applied, id, outcome);
+        records::outcome(&self.parts, &self.live, self.state.applied, id, outcome);
+        if let Some(at) = self.running.iter().position(|(sequence, _)| *sequence == id.sequence)
+            && let Some((_, uses)) = self.running.remove(at)
+            && outcome.status != Ending::NotForwarded
+        {
+            self.parts.usage.used(&uses, outcome.rows);
+        }
         meters().records.increment(1);
     }
 
@@ -431,9 +459,13 @@ impl Road {
             target_version: self.permit.target_version(),
             under: judged.under.clone(),
         };
-        let reason = match judged.held_because() {
-            Some(because) => format!("held in {}: {because}", self.live.id),
+        let held = match &self.live.run {
+            Some(run) => format!("held in {} of run {run}", self.live.id),
             None => format!("held in {}", self.live.id),
+        };
+        let reason = match judged.held_because() {
+            Some(because) => format!("{held}: {because}"),
+            None => held,
         };
         self.errand = Some(hold::open(self.parts.authority.clone(), self.held(judged), ask, reason));
         Ok(())

@@ -14,6 +14,7 @@ use domain::state::State;
 use domain::target::Target;
 use domain::time::LogTime;
 use parking_lot::Mutex;
+use planted::{Point, reach};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tracing::Instrument;
@@ -28,8 +29,9 @@ use crate::records;
 use crate::registry::{Registered, Registration, Registry};
 use crate::relay::Relay;
 use crate::road::{End, Road};
-use crate::stream::Stream;
 use crate::tasks::Tasks;
+use crate::usage::{Reporter, Tally};
+use socket::Stream;
 
 /// What all connections of a node share.
 pub struct Parts {
@@ -39,6 +41,8 @@ pub struct Parts {
     pub handshakes: Arc<Handshakes>,
     cancels: Semaphore,
     reviews: Arc<Reviews>,
+    pub(crate) usage: Arc<Tally>,
+    reporter: Arc<Reporter>,
 }
 
 /// Reviews of attempts, each done once for all sessions of the same parties as long as it holds.
@@ -61,7 +65,16 @@ impl Parts {
     pub fn new(authority: Arc<dyn Authority>, registry: Arc<Registry>, tasks: Tasks) -> Arc<Self> {
         let reviews = Arc::<Reviews>::default();
         tasks.spawn(crate::tasks::Kind::Watch, registry.clone().watch(authority.clone(), reviews.clone()));
-        Arc::new(Parts { authority, registry, tasks, handshakes: Arc::default(), cancels: Semaphore::new(CANCELS_MAX), reviews })
+        let usage = Arc::<Tally>::default();
+        let reporter = Arc::new(Reporter::new(authority.clone(), usage.clone()));
+        let cancels = Semaphore::new(CANCELS_MAX);
+        Arc::new(Parts { authority, registry, tasks, handshakes: Arc::default(), cancels, reviews, usage, reporter })
+    }
+
+    /// From now on the cluster is told, `every` so often, what was done under which grant.
+    pub fn report_usage(&self, every: Duration) {
+        let reporter = self.reporter.clone();
+        self.tasks.spawn(crate::tasks::Kind::Watch, async move { reporter.run(every).await });
     }
 
     /// The review of `attempt`, or the one of another session of the same parties that still holds.
@@ -73,6 +86,7 @@ impl Parts {
     pub async fn drain(&self, deadline: Duration) {
         self.registry.drain();
         self.tasks.drain(deadline).await;
+        self.reporter.last().await;
     }
 }
 
@@ -171,11 +185,14 @@ async fn admit(attempt: Attempt, claim: &Claim, peer: SocketAddr, parts: &Arc<Pa
             (_, None) => return Err(Refusal::NoGrant),
             (_, Some(permit)) => Arc::new(permit),
         };
+        reach(Point::AdmissionBeforeCommitted);
         records::committed(parts.authority.as_ref(), sequence, RECORD_DEADLINE).await?;
+        reach(Point::AdmissionCommitted);
         let registered = parts.registry.register(Registration {
             attempt: attempt.clone(),
             peer: peer.to_string(),
             application: claim.application.clone(),
+            run: claim.run.clone(),
             database: database_of(claim, &state),
             since: parts.authority.now(),
             gate: Gate::new(permit.clone(), claim.expires),
@@ -206,7 +223,10 @@ async fn connect(admitted: Admitted, door: Box<dyn Door>, parts: &Arc<Parts>) {
     let hold = target.hold;
     let ticket =
         Ticket { session: registered.id, permit: permit.clone(), target, credential, authority: parts.authority.clone(), cancel_key };
-    let end = match tokio::time::timeout(DIAL_DEADLINE, door.connect(ticket)).await {
+    reach(Point::DialBefore);
+    let dialled = tokio::time::timeout(DIAL_DEADLINE, door.connect(ticket)).await;
+    reach(Point::Dialled);
+    let end = match dialled {
         Ok(Ok(connected)) => relay(connected, &registered, permit, hold, parts).await,
         Ok(Err(failed)) => {
             meters().dial_failed.increment(1);

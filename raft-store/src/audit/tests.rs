@@ -61,6 +61,34 @@ fn a_gap_is_refused() {
     assert_eq!(log.leaves.len(), 2);
 }
 
+/// What stands for a pruned body is made from one, never sent by a node.
+#[test]
+fn a_record_that_looks_pruned_is_refused() {
+    let mut log = Log::new();
+    let records = vec![Bytes::from_static(b"a record"), Bytes::from_static(&[pruned::MARK, 8, 1])];
+    let batch = RecordBatch { node: 1, boot: 7, first_sequence: 1, records };
+    assert!(log.apply(&format::encode_audit(&AuditMessage { kind: Some(AuditKind::Records(batch)) })).gap);
+    assert!(log.leaves.is_empty());
+}
+
+#[test]
+fn a_plan_for_leaves_that_are_not_there_leaves_no_row() {
+    let mut log = Log::new();
+    log.apply(&batch(1, 7, 1, 3));
+    let rows = log.rows.len();
+    let plan = |leaves| PruneMessage { plan: 9, class: "operations".into(), before: 5, leaves };
+    let prune = |leaves| format::encode_audit(&AuditMessage { kind: Some(AuditKind::Prune(plan(leaves))) });
+    assert!(log.apply(&prune(vec![0, 4])).gap);
+    assert_eq!(log.rows.len(), rows);
+    assert!(!log.apply(&prune(vec![0, 3])).gap);
+    log.machine = machine();
+    log.machine.load(log.rows.clone().into_iter().collect()).expect("loads");
+    let (key, value) = log.rows.iter().find(|(key, _)| key[0] == PRUNED).expect("a row");
+    let prune = AuditMachine::prune(key, value).expect("is understood").expect("prunes");
+    assert_eq!((prune.terms.plan.0, prune.leaves.count()), (9, 3));
+    log.machine.apply(9, 3, &format::encode_audit(&AuditMessage { kind: Some(AuditKind::Prune(plan(vec![1]))) })).expect_err("is no plan");
+}
+
 #[test]
 fn what_was_loaded_goes_on_where_it_was() {
     let mut log = Log::new();

@@ -146,7 +146,7 @@ async fn fill(dir: &Path) {
 
 /// Everything lies in the write-ahead log.
 #[tokio::test]
-async fn every_flipped_bit_of_the_write_ahead_log_is_found_at_start() {
+async fn t013_every_flipped_bit_of_the_write_ahead_log_is_found_at_start() {
     let dir = tempfile::tempdir().expect("a folder");
     fill(dir.path()).await;
     let original = dir.path().to_owned();
@@ -161,7 +161,7 @@ async fn every_flipped_bit_of_the_write_ahead_log_is_found_at_start() {
 
 /// Everything lies in tables: opening moved it there.
 #[tokio::test]
-async fn every_flipped_bit_of_the_tables_is_found_at_start() {
+async fn t013_every_flipped_bit_of_the_tables_is_found_at_start() {
     let dir = tempfile::tempdir().expect("a folder");
     fill(dir.path()).await;
     drop(open(dir.path()).expect("opens"));
@@ -173,6 +173,43 @@ async fn every_flipped_bit_of_the_tables_is_found_at_start() {
         sweep.run().all_detected();
     };
     tokio::task::spawn_blocking(sweep).await.expect("the sweep holds");
+}
+
+/// A disk writes pages in any order: of what was never synced a later page may be there and an earlier one not.
+#[tokio::test]
+async fn what_was_never_synced_may_be_there_in_pieces() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let engine = open(dir.path()).expect("opens");
+    let mut log = engine.log_store(0).expect("an empty log");
+    append(&mut log, (1..=50).map(|n| entry(1, n)).collect()).await;
+    let (floor, (journal, synced)) = (fs::read(dir.path().join("FLOOR")).expect("reads"), journal(dir.path()));
+    for n in 51..=150 {
+        append(&mut log, vec![entry(1, n)]).await;
+    }
+    let (_, written) = self::journal(dir.path());
+    let mut lengths = Vec::new();
+    for part in 1..8 {
+        let torn = tempfile::tempdir().expect("a folder");
+        copy(dir.path(), torn.path());
+        fs::write(torn.path().join("FLOOR"), &floor).expect("writes");
+        let mut bytes = fs::read(torn.path().join(&journal)).expect("reads");
+        let at = synced + (written - synced) * part / 8;
+        bytes[at..at + 64].fill(0);
+        fs::write(torn.path().join(&journal), bytes).expect("writes");
+        let again = open(torn.path()).expect("opens with what was durable");
+        let found = again.log_store(0).expect("a log").try_get_log_entries(..).await.expect("reads");
+        assert!(found.iter().zip(1..).all(|(found, n)| *found == entry(1, n)), "a first part of what was written");
+        assert!((50..150).contains(&found.len()), "{}", found.len());
+        lengths.push(found.len());
+    }
+    assert!(lengths.is_sorted() && lengths[0] < lengths[6], "{lengths:?}");
+}
+
+/// The write-ahead log that is written, and its length.
+fn journal(dir: &Path) -> (String, usize) {
+    let logs = fs::read_dir(dir).expect("reads").map(|file| file.expect("an entry").path());
+    let last = logs.filter(|path| path.extension().is_some_and(|ending| ending == "log")).max().expect("a log");
+    (last.file_name().expect("a name").to_string_lossy().into_owned(), fs::metadata(&last).expect("a file").len() as usize)
 }
 
 #[tokio::test]

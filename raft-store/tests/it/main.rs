@@ -5,5 +5,8 @@ mod damage;
 mod install;
 mod ledger;
 mod oracle;
+mod planted;
+mod power;
+mod prune;
 mod restart;
 mod suite;

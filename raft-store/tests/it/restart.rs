@@ -36,7 +36,7 @@ pub(crate) async fn apply(state: &mut StateMachine<Ledger>, entries: Vec<Entry>)
 }
 
 #[tokio::test]
-async fn vote_log_truncation_and_purge_survive_a_restart() {
+pub(crate) async fn vote_log_truncation_and_purge_survive_a_restart() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let vote: Vote = VoteMessage { term: 3, node: 2, committed: true }.into();
     {

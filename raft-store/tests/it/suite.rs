@@ -1,6 +1,6 @@
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
-use raft_store::{Engine, EngineOptions, LogStore, StateMachine, TypeConfig};
+use raft_store::{Engine, EngineOptions, LogStore, MemoryDisk, StateMachine, TypeConfig};
 use tempfile::TempDir;
 
 use crate::ledger::Ledger;
@@ -33,6 +33,24 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine<Ledger>, TempDir> for Apart
         let state = StateMachine::open(&engine(&dir, "audit-data", true), 7, Ledger::default()).expect("an empty state");
         Ok((dir, log, state))
     }
+}
+
+/// What simulations put below: a disk in memory.
+struct InMemory;
+
+impl StoreBuilder<TypeConfig, LogStore, StateMachine<Ledger>, MemoryDisk> for InMemory {
+    async fn build(&self) -> Result<(MemoryDisk, LogStore, StateMachine<Ledger>), StorageError<TypeConfig>> {
+        let disk = MemoryDisk::default();
+        let engine = Engine::open_in_memory(&disk, "control", EngineOptions::default());
+        let log = engine.log_store(0).expect("an empty log");
+        let state = StateMachine::open(&engine, 0, Ledger::default()).expect("an empty state");
+        Ok((disk, log, state))
+    }
+}
+
+#[tokio::test]
+async fn openrafts_suite_holds_on_a_disk_in_memory() {
+    Suite::test_all(InMemory).await.expect("the suite passes");
 }
 
 #[tokio::test(flavor = "multi_thread")]

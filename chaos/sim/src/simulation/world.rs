@@ -85,7 +85,16 @@ fn found(nodes: usize) -> State {
     let principal =
         |who: Name, kind| Command::PutPrincipal { name: who, kind, active: true, labels: BTreeMap::new(), expect: Expect::Absent };
     let mut commands = vec![
-        (Actor::Operator, Command::FoundCluster { id: "sim".into(), incarnation: 1, recovery_key: [1; 32], first_admin: name("ana") }),
+        (
+            Actor::Operator,
+            Command::FoundCluster {
+                id: "sim".into(),
+                incarnation: 1,
+                recovery_key: [1; 32],
+                first_admin: name("ana"),
+                feature_level: domain::command::FEATURE_LEVEL_MAX,
+            },
+        ),
         (admin(), principal(name("cora"), person())),
         (
             admin(),

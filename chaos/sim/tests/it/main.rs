@@ -1,4 +1,6 @@
 mod check;
 mod figures;
 mod model;
+mod real;
+mod real_check;
 mod simulation;

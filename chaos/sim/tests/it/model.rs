@@ -35,7 +35,7 @@ fn broken(flaw: Flaw) {
 // Together more than the 2.9 million of the prototype; each alone is small enough for a laptop.
 
 #[test]
-fn holds_through_leader_changes_and_kills() {
+fn t004_holds_through_leader_changes_and_kills() {
     holds(Bounds::LEADERS, 3_900_000, &[Seen::RejoinedAndServed]);
 }
 

@@ -1,12 +1,14 @@
 //! R11 and R18: what was acknowledged survives restarts, replaced nodes and bad disks, and all nodes agree afterwards. What
 //! clients were told is done stands in the table, what was revoked stays revoked, everything is on record.
 
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use chaos::attack::{Attack, BOUND, BOUND_LEADER_LOST, with};
 use chaos::cluster::Setup;
 use chaos::fault::EIO;
+use chaos::process::run;
 
 #[test]
 fn a_rolling_restart() {
@@ -50,9 +52,8 @@ fn all_nodes_killed_at_once() {
 }
 
 #[test]
-#[ignore = "full set"]
-fn a_disk_whose_syncs_fail() {
-    with(module_path!(), "a_disk_whose_syncs_fail", Setup { shims: true, ..Setup::default() }, |attack| {
+fn t012_a_disk_whose_syncs_fail() {
+    with(module_path!(), "t012_a_disk_whose_syncs_fail", Setup { shims: true, ..Setup::default() }, |attack| {
         begin(attack, 4)?;
         let (_, victim) = attack.leader_and_follower()?;
         ensure!(attack.cluster.shims[victim].syncs()? > 0, "the node syncs through the shim");
@@ -103,6 +104,36 @@ fn a_node_replaced() {
         attack.revoke(other)?;
         attack.successes(20)?;
         attack.verdict(BOUND).map(drop)
+    });
+}
+
+/// A node's folder is put back to what it was before a revocation: an old vote, an old log, access that is gone. It
+/// forwards nothing from it: it catches up first, or stays out and is replaced.
+#[test]
+fn t007_a_folder_from_a_backup() {
+    with(module_path!(), "t007_a_folder_from_a_backup", Setup { spare: 1, ..Setup::default() }, |attack| {
+        begin(attack, 4)?;
+        let (_, victim) = attack.leader_and_follower()?;
+        attack.cluster.kill(victim);
+        let data = attack.cluster.nodes[victim].data.clone();
+        let backup = data.with_extension("backup");
+        run(Command::new("cp").arg("-a").arg(&data).arg(&backup))?;
+        attack.cluster.restart(victim)?;
+        attack.cluster.settled()?;
+        attack.successes(20)?;
+        for turn in 0..2 {
+            attack.revoke(turn)?;
+            attack.successes(20)?;
+        }
+        attack.fault("a node comes back with a folder from before")?;
+        attack.cluster.kill(victim);
+        std::fs::remove_dir_all(&data)?;
+        std::fs::rename(&backup, &data)?;
+        attack.cluster.restart(victim)?;
+        attack.revoke((victim + 1) % 3)?;
+        attack.back_or_replaced(victim)?;
+        attack.successes(20)?;
+        attack.verdict(BOUND_LEADER_LOST).map(drop)
     });
 }
 

@@ -22,8 +22,8 @@ const FILLERS: usize = 8;
 /// The disks of all audit engines are full: nothing can be recorded, so nothing is done; a revocation is acknowledged as ever.
 #[test]
 #[ignore = "full set"]
-fn full_disks_under_the_audit_engines() {
-    with(module_path!(), "full_disks_under_the_audit_engines", Setup::default(), |attack| {
+fn t065_full_disks_under_the_audit_engines() {
+    with(module_path!(), "t065_full_disks_under_the_audit_engines", Setup::default(), |attack| {
         let folders = ["store/audit-log", "store/audit-data"];
         for node in 0..3 {
             attack.cluster.kill(node);
@@ -91,8 +91,8 @@ fn fill_with_records(attack: &mut Attack) -> Result<()> {
 }
 
 #[test]
-fn no_file_descriptor_left() {
-    with(module_path!(), "no_file_descriptor_left", Setup::default(), |attack| {
+fn t065_no_file_descriptor_left() {
+    with(module_path!(), "t065_no_file_descriptor_left", Setup::default(), |attack| {
         begin(attack, 4)?;
         let (_, victim) = attack.leader_and_follower()?;
         let pid = attack.cluster.nodes[victim].pid().context("the node runs")?;
@@ -168,8 +168,8 @@ const SPAN: Duration = Duration::from_secs(4);
 /// Records come at ten times their usual rate: control has engines, connections and threads of its own.
 #[test]
 #[ignore = "full set"]
-fn records_at_ten_times_their_rate() {
-    with(module_path!(), "records_at_ten_times_their_rate", Setup::default(), |attack| {
+fn t065_records_at_ten_times_their_rate() {
+    with(module_path!(), "t065_records_at_ten_times_their_rate", Setup::default(), |attack| {
         attack.load.pace = Duration::from_millis(1_500);
         begin(attack, 5)?;
         let usual = rate(attack);

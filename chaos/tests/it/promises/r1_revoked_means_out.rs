@@ -15,8 +15,8 @@ use chaos::process::SIGKILL;
 const SEED: u64 = 0x5eed_2026_1123;
 
 #[test]
-fn a_node_cut_off_from_the_others() {
-    with(module_path!(), "a_node_cut_off_from_the_others", Setup::default(), |attack| {
+fn t003_a_node_cut_off_from_the_others() {
+    with(module_path!(), "t003_a_node_cut_off_from_the_others", Setup::default(), |attack| {
         begin(attack, 4)?;
         let (_, victim) = attack.leader_and_follower()?;
         attack.fault("a node hears no other, and is heard by none")?;
@@ -48,8 +48,8 @@ fn two_of_five_cut_off_together() {
 
 /// It goes on sending, so the others may think well of it; it hears no answer and no entry.
 #[test]
-fn a_deaf_node() {
-    with(module_path!(), "a_deaf_node", Setup::default(), |attack| {
+fn t003_a_deaf_node() {
+    with(module_path!(), "t003_a_deaf_node", Setup::default(), |attack| {
         begin(attack, 4)?;
         let (_, victim) = attack.leader_and_follower()?;
         attack.fault("a node hears no other, and is heard by all")?;
@@ -94,8 +94,8 @@ fn one_link_with_the_leader_cut() {
 }
 
 #[test]
-fn the_leader_killed() {
-    with(module_path!(), "the_leader_killed", Setup::default(), |attack| {
+fn t005_the_leader_killed() {
+    with(module_path!(), "t005_the_leader_killed", Setup::default(), |attack| {
         begin(attack, 6)?;
         for _ in 0..2 {
             let (leader, _) = attack.leader_and_follower()?;
@@ -141,8 +141,8 @@ fn the_leader_frozen_by_its_cgroup() {
 
 #[test]
 #[ignore = "full set"]
-fn the_leader_cut_off_from_the_others() {
-    with(module_path!(), "the_leader_cut_off_from_the_others", Setup::default(), |attack| {
+fn t004_the_leader_cut_off_from_the_others() {
+    with(module_path!(), "t004_the_leader_cut_off_from_the_others", Setup::default(), |attack| {
         begin(attack, 4)?;
         let (leader, _) = attack.leader_and_follower()?;
         attack.fault("the leader hears no other, and is heard by none")?;
@@ -155,8 +155,8 @@ fn the_leader_cut_off_from_the_others() {
 
 /// Stops shorter and longer than a lease, always with statements between check and write, or in the kernel.
 #[test]
-fn a_node_that_is_stopped_and_wakes() {
-    with(module_path!(), "a_node_that_is_stopped_and_wakes", Setup::default(), |attack| {
+fn t001_a_node_that_is_stopped_and_wakes() {
+    with(module_path!(), "t001_a_node_that_is_stopped_and_wakes", Setup::default(), |attack| {
         begin(attack, 5)?;
         let mut died = 0;
         for stopped in [600, 1_500, 1_900, 2_150, 2_400] {
@@ -187,8 +187,8 @@ fn a_node_that_is_stopped_and_wakes() {
 
 /// What its kernel holds for a target that cannot be reached must not arrive once it can, although nobody is left to take it back.
 #[test]
-fn statements_in_the_kernel_of_a_stopped_node() {
-    with(module_path!(), "statements_in_the_kernel_of_a_stopped_node", Setup::default(), |attack| {
+fn t002_statements_in_the_kernel_of_a_stopped_node() {
+    with(module_path!(), "t002_statements_in_the_kernel_of_a_stopped_node", Setup::default(), |attack| {
         begin(attack, 4)?;
         let (_, victim) = attack.leader_and_follower()?;
         attack.fault("a node's way to the target is cut, then it is stopped")?;
@@ -208,8 +208,8 @@ fn statements_in_the_kernel_of_a_stopped_node() {
 /// The same with a node that lives: it drains what it can and resets the rest, in milliseconds.
 #[test]
 #[ignore = "full set"]
-fn statements_in_the_kernel_of_a_living_node() {
-    with(module_path!(), "statements_in_the_kernel_of_a_living_node", Setup::default(), |attack| {
+fn t002_statements_in_the_kernel_of_a_living_node() {
+    with(module_path!(), "t002_statements_in_the_kernel_of_a_living_node", Setup::default(), |attack| {
         begin(attack, 6)?;
         for victim in 0..3 {
             attack.fault("a node's way to the target is cut")?;

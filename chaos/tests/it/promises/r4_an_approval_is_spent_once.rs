@@ -1,7 +1,7 @@
 //! R4: an approval is spent once, whoever asks for it at the same time on whatever node, and whatever happens to one.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use chaos::attack::{Attack, BOUND_LEADER_LOST, with};
@@ -62,8 +62,7 @@ fn race(attack: &mut Attack, at: usize) -> Result<u32> {
             let (history, sql) = (Arc::clone(&attack.history), sql.clone());
             rivals.push(attack.runtime.spawn(async move {
                 let work = Work { agent, node, url };
-                // Who cannot log in now is no rival.
-                if let Ok(Ok(client)) = tokio::time::timeout(Duration::from_secs(3), login(&work.url)).await {
+                if let Some(client) = arrive(&work.url).await {
                     send(&history, &client, &work, statement, &sql).await;
                 }
             }));
@@ -82,6 +81,18 @@ fn race(attack: &mut Attack, at: usize) -> Result<u32> {
         attack.cluster.cli_at(at, &["request", "deny", &request])?;
     }
     Ok(statement)
+}
+
+/// Tries to log in for as long as a new leader may take. Who cannot, because its node is cut off, is no rival.
+async fn arrive(url: &str) -> Option<tokio_postgres::Client> {
+    let until = Instant::now() + BOUND_LEADER_LOST * 2;
+    while Instant::now() < until {
+        if let Ok(Ok(client)) = tokio::time::timeout(Duration::from_secs(3), login(url)).await {
+            return Some(client);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    None
 }
 
 fn open_requests(attack: &Attack, at: usize, agent: &str) -> Result<Vec<String>> {

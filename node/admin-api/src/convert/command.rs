@@ -13,6 +13,7 @@ use domain::permission::PermissionSet;
 use domain::principal::PrincipalKind;
 use domain::request::Ask;
 use domain::review::{Choice, Reviewers, Risk, Terms};
+use domain::sink::{Destination, EventKind};
 use domain::target::UpstreamTls;
 use domain::time::LogTime;
 
@@ -63,7 +64,7 @@ impl Words {
 
 pub(crate) fn in_words(command: &Command) -> String {
     let words = match command {
-        Command::FoundCluster { id, incarnation, first_admin, recovery_key: _ } => {
+        Command::FoundCluster { id, incarnation, first_admin, recovery_key: _, feature_level: _ } => {
             Words::new(format!("found cluster {id}")).term("incarnation", incarnation).term("first admin", first_admin)
         }
         Command::RegisterNode { node, address, admin_address, role, feature_level_max, join_token, checkpoint_key: _, sealing_key: _ } => {
@@ -84,6 +85,9 @@ pub(crate) fn in_words(command: &Command) -> String {
         }
         Command::RaiseFeatureLevel { level } => Words::new(format!("raise the feature level to {level}")),
         Command::Tick => Words::new("let log time pass"),
+        Command::ReportUsage { grants, denials } => {
+            Words::new(format!("report use of {} grants, and denials of {} principals at targets", grants.len(), denials.len()))
+        }
         Command::FileReceipt { revocation, nodes } => {
             Words::new(format!("file the receipt of {revocation}")).term("from", joined(nodes.iter().map(node_receipt), "; "))
         }
@@ -217,11 +221,60 @@ pub(crate) fn in_words(command: &Command) -> String {
             .term("digest", digest(of))
             .term("bytes", bundle.len())
             .term("to be activated by", if *two_people { "somebody else" } else { "" }),
+        Command::BreakGlass { principal, target, permissions, length, review_within, reason, ticket } => {
+            Words::new(format!("break glass at {target} for {principal}"))
+                .term("permissions", set(permissions))
+                .term("for", span(*length))
+                .term("to be reviewed within", span(*review_within))
+                .quoted("ticket", ticket)
+                .quoted("reason", reason)
+        }
+        Command::ReviewBreakGlass { id, justified, note } => {
+            Words::new(format!("find {id} {}", if *justified { "justified" } else { "not justified" })).quoted("note", note)
+        }
         Command::ActivatePolicy { policy } => Words::new(format!("activate {policy}")),
         Command::RollbackPolicy => Words::new("go back to the policy before"),
         Command::DeactivatePolicy => Words::new("do without a policy"),
         Command::SetPolicyRule { two_people: true } => Words::new("demand two people for every policy"),
         Command::SetPolicyRule { two_people: false } => Words::new("demand two people for a policy where its bundle does"),
+        Command::PutSink { name, terms, sealed, start: _, expect } => {
+            let events = if terms.selection.events.len() == EventKind::ALL.len() { "all".into() } else { listed(&terms.selection.events) };
+            let logs = joined(terms.selection.logs.iter().map(|log| log.as_str().to_owned()), " ");
+            let words =
+                Words::new(format!("put sink {name}")).term("to", terms.destination.as_str()).quoted("at", &place(&terms.destination));
+            let words = words.term("events", events).term("logs", logs).optional("give up after", terms.give_up.map(span));
+            let words = if terms.active { words } else { words.term("paused", "yes") };
+            let words = if sealed.is_some() { words.term("secret", "new") } else { words };
+            words.expecting(*expect)
+        }
+        Command::DeleteSink { name, expect } => Words::new(format!("delete sink {name}")).expecting(*expect),
+        Command::AdvanceSink(advance) => Words::new(format!("advance sink {}", advance.sink))
+            .term("delivered", advance.delivered)
+            .term("abandoned", advance.abandoned)
+            .quoted("error", advance.error.as_deref().unwrap_or_default()),
+        Command::SetRetention { class, keep, reason } => {
+            Words::new(format!("set retention of {class}")).term("keep", keep.map_or("for ever".into(), span)).quoted("reason", reason)
+        }
+        Command::CreateHold { on, reason, two_people } => Words::new("place a legal hold")
+            .optional("principal", on.principal.as_ref())
+            .optional("target", on.target.as_ref())
+            .optional("run", on.run.as_ref())
+            .optional("from", on.from.map(time))
+            .optional("until", on.until.map(time))
+            .term("to be released by", if *two_people { "somebody else" } else { "" })
+            .quoted("reason", reason),
+        Command::ReleaseHold { hold, reason } => Words::new(format!("release {hold}")).quoted("reason", reason),
+        Command::PruneRecords { class, seen: _, before, through: _, leaves } => Words::new(format!("prune {class}"))
+            .term("bodies", leaves.count())
+            .term("up to", time(*before))
+            .optional("last leaf", leaves.end().checked_sub(1)),
+        Command::PutWitness { witness, expect } => Words::new(format!("put witness {}", witness.name))
+            .quoted("at", &witness.url)
+            .quoted("key", &witness.key)
+            .term("asked every", span(witness.interval))
+            .expecting(*expect),
+        Command::DeleteWitness { name, expect } => Words::new(format!("delete witness {name}")).expecting(*expect),
+        Command::FileCosignature { witness, note: _ } => Words::new(format!("file cosignature of {witness}")),
     };
     words.text
 }
@@ -321,6 +374,16 @@ fn upstream_tls(tls: &UpstreamTls) -> String {
     }
 }
 
+/// Where it goes, as far as that is no secret.
+fn place(destination: &Destination) -> String {
+    match destination {
+        Destination::Webhook { url } | Destination::Otlp { url } => url.clone(),
+        Destination::Syslog { address, .. } => address.clone(),
+        Destination::Mail { address, to, .. } => format!("{} by {address}", to.join(" ")),
+        Destination::Slack | Destination::Teams => String::new(),
+    }
+}
+
 fn selector(target: &TargetSelector) -> String {
     match target {
         TargetSelector::Name(name) => name.to_string(),
@@ -335,6 +398,7 @@ fn grant_source(source: GrantSource) -> String {
         GrantSource::Declared => "declared".into(),
         GrantSource::Request(request) => request.to_string(),
         GrantSource::Review(review) => review.to_string(),
+        GrantSource::BreakGlass(broken) => broken.to_string(),
     }
 }
 

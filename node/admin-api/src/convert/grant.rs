@@ -25,6 +25,7 @@ pub(crate) fn to_wire(grant: &Grant, now: LogTime) -> pb::Grant {
         etag: etag(grant.version),
         live: grant.is_live(now),
         under_review: text(grant.under_review.as_ref()),
+        usage: None,
     }
 }
 
@@ -45,6 +46,7 @@ fn source_to_wire(source: &GrantSource) -> pb::GrantSource {
         GrantSource::Declared => Source::Declared(Declared {}),
         GrantSource::Request(request) => Source::Request(request.to_string()),
         GrantSource::Review(review) => Source::Review(review.to_string()),
+        GrantSource::BreakGlass(broken) => Source::BreakGlass(broken.to_string()),
     };
     pb::GrantSource { source: Some(source) }
 }
@@ -107,8 +109,8 @@ fn source(f: &mut Fields, source: Option<pb::GrantSource>) -> Option<GrantSource
     match source.and_then(|s| s.source) {
         None | Some(Source::Baseline(_)) => Some(GrantSource::Baseline),
         Some(Source::Declared(_)) => Some(GrantSource::Declared),
-        Some(Source::Request(_) | Source::Review(_)) => {
-            f.fault("grant.source", "comes from deciding a request or a review, not from a call")
+        Some(Source::Request(_) | Source::Review(_) | Source::BreakGlass(_)) => {
+            f.fault("grant.source", "comes from deciding a request or a review, or from breaking glass, not from a call")
         }
     }
 }

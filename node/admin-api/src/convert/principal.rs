@@ -24,6 +24,7 @@ pub(crate) fn to_wire(principal: &Principal) -> pb::Principal {
         labels: principal.labels.clone(),
         etag: etag(principal.version),
         narrowed: principal.narrowed.0,
+        denials: Vec::new(),
     }
 }
 

@@ -4,11 +4,11 @@ use domain::audit::checkpoint::CONTROL_LOG;
 use domain::audit::leaf::ControlLeaf;
 use domain::audit::record::{self, Record};
 use domain::command::Actor;
+use domain::escape::show;
 use domain::time::LogTime;
 use proto::admin as pb;
 
 use super::command::{in_words, reply_in_words};
-use super::escape::show;
 use super::timestamp;
 
 /// Characters of a command's text: its whole is in the leaf.
@@ -16,7 +16,7 @@ const COMMAND_SHOWN_MAX: usize = 2000;
 
 /// `leaf` itself is left out; number and log are the caller's. A leaf this build cannot read is shown as such: the log
 /// may hold what a later version wrote.
-pub(crate) fn describe(log: &str, leaf: &[u8]) -> pb::AuditRecord {
+pub fn describe(log: &str, leaf: &[u8]) -> pb::AuditRecord {
     let described = if log == CONTROL_LOG {
         ControlLeaf::decode(leaf).map(|leaf| command(&leaf))
     } else {
@@ -52,7 +52,21 @@ fn operation(record: &Record) -> pb::AuditRecord {
 
 /// What tells most, in one line, of whatever the kind has.
 fn summary(record: &pb::AuditRecord) -> String {
-    let told = ["tag", "outcome", "verdict", "status", "refusal", "reason", "rows", "request", "revocation", "statement"];
+    let told = [
+        "tag",
+        "outcome",
+        "verdict",
+        "status",
+        "refusal",
+        "reason",
+        "rows",
+        "request",
+        "revocation",
+        "pruned_kind",
+        "retention_class",
+        "plan",
+        "statement",
+    ];
     let parts = told.iter().filter_map(|name| {
         record.fields.get(*name).map(|value| if *name == "statement" { value.clone() } else { format!("{name}={value}") })
     });

@@ -1,7 +1,7 @@
+use domain::escape::{Shown, show};
 use domain::request::{Ask, Decision, Request, RequestStatus};
 use proto::admin as pb;
 
-use super::escape::{Shown, show};
 use super::{etag, permissions, span, text, timestamp};
 
 pub(crate) fn to_wire(request: &Request) -> pb::AccessRequest {

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use domain::command::{Command, Decide};
+use domain::escape::show;
 use domain::id::{Index, Name};
 use domain::operation::{Protocol, Verb};
 use domain::review::{Access, Choice, Handed, Item, ItemDecision, Overdue, Review, ReviewStatus, Reviewers, Risk, Scope, Subject, Terms};
@@ -8,8 +9,8 @@ use domain::state::State;
 use proto::admin as pb;
 use proto::types;
 
-use super::escape::show;
 use super::fields::Fields;
+use super::usage::{recommendation_to_wire, usage_to_wire};
 use super::{etag, grant, permissions, span, text, timestamp};
 
 pub(crate) fn to_wire(review: &Review) -> pb::Review {
@@ -25,6 +26,7 @@ pub(crate) fn to_wire(review: &Review) -> pb::Review {
         repeats_at: review.repeats_at.map(timestamp),
         status: Some(status_to_wire(&review.status)),
         etag: etag(review.version),
+        escalates_at: review.escalates_at().map(timestamp),
     }
 }
 
@@ -54,6 +56,7 @@ fn scope_to_wire(scope: &Scope) -> pb::ReviewScope {
         labels: scope.labels.clone(),
         verbs: scope.verbs.iter().map(|verb| verb.as_str().to_owned()).collect(),
         risk_from: risk_to_wire(scope.risk_from).into(),
+        unused_for: scope.unused_for.map(span),
     }
 }
 
@@ -101,8 +104,12 @@ fn status_to_wire(status: &ReviewStatus) -> pb::ReviewStatus {
 }
 
 /// An item with all that happened to it, and what it has become meanwhile.
-pub(crate) fn item_to_wire(state: &State, review: &Review, number: u32, item: &Item) -> pb::ReviewItem {
+pub(crate) fn item_to_wire(state: &State, review: &Review, number: u32, item: &Item, window: Duration) -> pb::ReviewItem {
     let history = state.review_history.get(&(review.id, number));
+    let live = match &item.subject {
+        Subject::Grant(of) => state.grants.get(&of.id).filter(|_| state.is_there(item)),
+        Subject::Token { .. } => None,
+    };
     let (subject, current, changed) = match &item.subject {
         Subject::Grant(of) => {
             let now = state.grants.get(&of.id);
@@ -132,6 +139,9 @@ pub(crate) fn item_to_wire(state: &State, review: &Review, number: u32, item: &I
         stage: review.stage(history) + 1,
         decisions: history.map(|h| h.decisions.iter().map(decision_to_wire).collect()).unwrap_or_default(),
         handed: history.map(|h| h.handed.iter().map(handed_to_wire).collect()).unwrap_or_default(),
+        usage: live.and_then(|grant| usage_to_wire(state, grant)),
+        recommendation: live.and_then(|grant| recommendation_to_wire(state, grant, window)),
+        escalated_to: state.escalated_to(review, number, item).iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -217,6 +227,7 @@ fn read_scope(f: &mut Fields, scope: pb::ReviewScope) -> Option<Scope> {
     let targets = f.names("terms.scope.targets", &scope.targets);
     let verbs: Vec<_> = scope.verbs.iter().map(|text| read_verb(f, text)).collect();
     let risk_from = read_risk(f, "terms.scope.risk_from", scope.risk_from);
+    let unused_for = f.span("terms.scope.unused_for", scope.unused_for.as_ref());
     Some(Scope {
         grants: scope.grants,
         tokens: scope.tokens,
@@ -226,6 +237,7 @@ fn read_scope(f: &mut Fields, scope: pb::ReviewScope) -> Option<Scope> {
         labels: scope.labels,
         verbs: verbs.into_iter().collect::<Option<_>>()?,
         risk_from: risk_from?,
+        unused_for: unused_for?,
     })
 }
 

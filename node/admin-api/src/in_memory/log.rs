@@ -57,6 +57,11 @@ fn node(leaves: &[Vec<u8>], level: u8, at: u64) -> Result<Hash, ControlError> {
 impl InMemory {
     /// Adds a record to `audit/0`.
     pub fn record(&self, event: &Event<'_>) {
+        self.record_in_run(None, event);
+    }
+
+    /// As [`InMemory::record`], of a session of this run.
+    pub fn record_in_run(&self, run: Option<&str>, event: &Event<'_>) {
         let inner = &mut *self.lock();
         let sequence = inner.logs.audit.len() as u64 + 1;
         let header = Header {
@@ -66,7 +71,7 @@ impl InMemory {
             control_index: inner.state.applied,
             time: wall(),
             session: None,
-            run: None,
+            run,
         };
         let leaf = record::encode(&header, event);
         inner.logs.audit.push(leaf);

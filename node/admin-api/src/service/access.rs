@@ -95,7 +95,7 @@ fn to_wire(state: &State, reach: Reach, at: LogTime) -> pb::ReachedTarget {
         let found = state.grants.get(id)?;
         let asked = match found.source {
             GrantSource::Request(request) => state.requests.get(&request),
-            GrantSource::Baseline | GrantSource::Declared | GrantSource::Review(_) => None,
+            GrantSource::Baseline | GrantSource::Declared | GrantSource::Review(_) | GrantSource::BreakGlass(_) => None,
         };
         Some(pb::ReachedBy { grant: Some(grant::to_wire(found, at)), permissions: permissions(gave), request: asked.map(request::to_wire) })
     });

@@ -147,6 +147,7 @@ impl Query {
             && same(&self.asked.target, &record.target)
             && same(&self.asked.session, &record.session)
             && same(&self.asked.kind, &record.kind)
+            && same(&self.asked.run, record.fields.get("run").map_or("", String::as_str))
             && self.since.is_none_or(|since| at.is_some_and(|at| at >= since))
             && self.until.is_none_or(|until| at.is_some_and(|at| at < until))
     }

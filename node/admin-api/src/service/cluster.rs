@@ -11,7 +11,7 @@ use super::Api;
 use crate::call::Call;
 use crate::convert::fields::collect;
 use crate::convert::timestamp;
-use crate::failure;
+use crate::{convert, failure};
 
 const JOIN_TOKEN_VALID_DEFAULT: Duration = Duration::from_secs(3600);
 
@@ -77,8 +77,11 @@ impl pb::cluster_server::Cluster for Api {
 
 impl Api {
     async fn status(&self, call: &Call) -> Result<Response<pb::ClusterStatus>, Status> {
-        let status = self.0.members.status().await.map_err(|e| failure::control(&e))?;
-        call.answer(&call.unfiltered(), status)
+        let mut status = self.0.members.status().await.map_err(|e| failure::control(&e))?;
+        let (state, now) = (call.unfiltered(), call.now());
+        let open = state.break_glass.values().filter(|broken| broken.review.is_none() || broken.expires > now);
+        status.break_glass = open.map(|broken| convert::break_glass::to_wire(&state, broken, now)).collect();
+        call.answer(&state, status)
     }
 }
 

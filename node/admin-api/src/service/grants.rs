@@ -8,6 +8,7 @@ use super::{Api, Ask, gone, numbered};
 use crate::call::Call;
 use crate::convert::fields::collect;
 use crate::convert::grant::{guarded_by, issue, to_wire};
+use crate::convert::usage::usage_to_wire;
 use crate::failure::invalid_field;
 
 #[tonic::async_trait]
@@ -36,7 +37,8 @@ impl pb::grants_server::Grants for Api {
         let (call, message) = self.enter(request)?;
         let (_, grant) = find(&call, &message.id)?;
         let state = call.may(&guarded_by(&grant.target))?;
-        call.answer(&state, to_wire(&grant, call.now()))
+        let usage = usage_to_wire(&state, &grant);
+        call.answer(&state, pb::Grant { usage, ..to_wire(&grant, call.now()) })
     }
 
     async fn list_grants(&self, request: Request<pb::ListGrantsRequest>) -> Result<Response<pb::ListGrantsResponse>, Status> {
@@ -61,7 +63,8 @@ impl pb::grants_server::Grants for Api {
         let filter = format!("{}\0{}\0{}", message.principal, message.target, message.all);
         let ask = Ask { size: message.page_size, token: &message.page_token, filter };
         let (page, next_page_token) = self.page(&call, &ask, seen, |grant| numbered(grant.id.0))?;
-        let grants = page.into_iter().map(|grant| to_wire(grant, now)).collect();
+        let shown = |grant: &Grant| pb::Grant { usage: usage_to_wire(&state, grant), ..to_wire(grant, now) };
+        let grants = page.into_iter().map(shown).collect();
         call.answer(&state, pb::ListGrantsResponse { grants, next_page_token })
     }
 

@@ -6,6 +6,7 @@ use tonic::{Request, Response, Status};
 use super::{Api, Ask, gone};
 use crate::convert::fields::collect;
 use crate::convert::principal::{put, to_wire};
+use crate::convert::usage::denials_to_wire;
 
 #[tonic::async_trait]
 impl pb::principals_server::Principals for Api {
@@ -25,7 +26,7 @@ impl pb::principals_server::Principals for Api {
         let state = call.may(&message.name)?;
         let name = collect(|f| f.parse::<Name>("name", &message.name))?;
         let found = state.principals.get(&name).ok_or_else(|| gone(&name))?;
-        call.answer(&state, to_wire(found))
+        call.answer(&state, pb::Principal { denials: denials_to_wire(&state, &name), ..to_wire(found) })
     }
 
     async fn list_principals(&self, request: Request<pb::ListPrincipalsRequest>) -> Result<Response<pb::ListPrincipalsResponse>, Status> {

@@ -7,9 +7,12 @@ use proto::error::reason;
 use tonic::{Code, Request, Response, Status};
 
 use super::{Api, Ask, gone, numbered};
+use crate::asked::{self, NotAsked, What};
 use crate::call::Call;
 use crate::convert::fields::collect;
+use crate::convert::refusal::in_words;
 use crate::convert::request::to_wire;
+use crate::failure;
 
 #[tonic::async_trait]
 impl pb::requests_server::Requests for Api {
@@ -20,13 +23,27 @@ impl pb::requests_server::Requests for Api {
             let principal = f.parse::<Name>("principal", &principal);
             let on_behalf_of = f.parse_optional::<Name>("on_behalf_of", &message.on_behalf_of);
             let target = f.parse::<Name>("target", &message.target);
-            let window = f.present("window", message.window.as_ref());
-            let permissions = window.and_then(|w| f.permissions("window.permissions", &w.permissions));
-            let length = window.and_then(|w| f.span("window.length", w.length.as_ref())).and_then(|l| f.present("window.length", l));
-            let ask = Asked::Window { permissions: permissions?, length: length? };
-            Some((principal?, on_behalf_of?, target?, ask))
+            let what = match (&message.window, &message.exact) {
+                (Some(_), Some(_)) => return f.fault("exact", "is asked for, or a window: not both"),
+                (None, Some(exact)) => f.filled("exact.statement", &exact.statement).map(|_| Wanted::Exact(exact.clone())),
+                (window, None) => {
+                    let window = f.present("window", window.as_ref());
+                    let permissions = window.and_then(|w| f.permissions("window.permissions", &w.permissions));
+                    let length =
+                        window.and_then(|w| f.span("window.length", w.length.as_ref())).and_then(|l| f.present("window.length", l));
+                    permissions.zip(length).map(|(permissions, length)| Wanted::Window(Asked::Window { permissions, length }))
+                }
+            };
+            Some((principal?, on_behalf_of?, target?, what?))
         })?;
         may_act_for(&call, &target, &principal)?;
+        let ask = match ask {
+            Wanted::Window(window) => window,
+            Wanted::Exact(_) if on_behalf_of.is_some() => {
+                return Err(failure::invalid_field("on_behalf_of", "is not for one exact statement: it is run by whom it is for"));
+            }
+            Wanted::Exact(exact) => self.exact(&principal, &target, exact)?,
+        };
         let command = Command::OpenRequest { principal, on_behalf_of, target, ask, reason: message.reason };
         let done = call.submit(&message.request_id, "", command).await?;
         let Reply::Request { request: id, .. } = done.reply else { return Err(gone("the request")) };
@@ -86,7 +103,26 @@ impl pb::requests_server::Requests for Api {
     }
 }
 
+/// What a request is for.
+enum Wanted {
+    Window(Asked),
+    Exact(pb::ExactAsk),
+}
+
 impl Api {
+    fn exact(&self, principal: &Name, target: &Name, exact: pb::ExactAsk) -> Result<Asked, Status> {
+        let what = What::Statement { database: exact.database, statement: exact.statement };
+        let asked = asked::Asked { principal: principal.clone(), target: target.clone(), what };
+        let judged = asked.judge(&self.0, &self.0.control.state());
+        judged.ask(&asked.what, std::time::Duration::ZERO).map_err(|why| {
+            let text = match why {
+                NotAsked::Granted => "it is granted already, or approved and not used yet: run it".to_owned(),
+                NotAsked::Refused(refusal) => format!("nobody can approve this: {}", in_words(&refusal)),
+            };
+            proto::error::status(Code::FailedPrecondition, reason::INVALID, &text, &[])
+        })
+    }
+
     async fn decide(&self, request: Request<pb::DecideRequestRequest>, approve: bool) -> Result<Response<pb::AccessRequest>, Status> {
         let (call, message) = self.enter(request)?;
         let found = find(&call, &message.id)?;

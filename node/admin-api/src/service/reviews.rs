@@ -58,10 +58,11 @@ impl pb::reviews_server::Reviews for Api {
             (all || state.may_review(call.me(), &review, *number, item).is_ok())
                 && (!message.undecided || state.standing(&review, *number, item).is_undecided())
         });
+        let window = collect(|f| f.span("window", message.window.as_ref()))?.unwrap_or(limits::RECOMMENDATION_WINDOW);
         let filter = format!("{}\0{}\0{}", review.id, message.mine, message.undecided);
         let ask = Ask { size: message.page_size, token: &message.page_token, filter };
         let (page, next_page_token) = self.page(&call, &ask, wanted.collect::<Vec<(u32, &Item)>>(), |(n, _)| numbered((*n).into()))?;
-        let items = page.into_iter().map(|(number, item)| item_to_wire(&state, &review, number, item)).collect();
+        let items = page.into_iter().map(|(number, item)| item_to_wire(&state, &review, number, item, window)).collect();
         call.answer(&state, pb::ListReviewItemsResponse { items, next_page_token })
     }
 

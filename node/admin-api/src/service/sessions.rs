@@ -20,11 +20,13 @@ impl pb::sessions_server::Sessions for Api {
         call.visible(vec![&message.principal], |name| if name.is_empty() { "*".into() } else { (*name).clone() })?;
         let (mut sessions, silent) = self.0.sessions.list(message.all_nodes).await;
         sessions.retain(|s| {
-            (message.principal.is_empty() || s.principal == message.principal) && (message.target.is_empty() || s.target == message.target)
+            (message.principal.is_empty() || s.principal == message.principal)
+                && (message.target.is_empty() || s.target == message.target)
+                && (message.run.is_empty() || s.run == message.run)
         });
         sessions.sort_by(|a, b| a.id.cmp(&b.id));
         let seen = if sessions.is_empty() { sessions } else { call.visible(sessions, |s| s.principal.clone())? };
-        let filter = format!("{}\0{}\0{}", message.principal, message.target, message.all_nodes);
+        let filter = format!("{}\0{}\0{}\0{}", message.principal, message.target, message.all_nodes, message.run);
         let ask = Ask { size: message.page_size, token: &message.page_token, filter };
         let (sessions, next_page_token) = self.page(&call, &ask, seen, |s| s.id.clone())?;
         let silent_nodes = silent.into_iter().map(|node| node.0).collect();

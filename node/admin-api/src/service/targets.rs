@@ -5,6 +5,7 @@ use proto::admin as pb;
 use tonic::{Request, Response, Status};
 
 use super::{Api, Ask, gone};
+use crate::control::Checked;
 use crate::convert::fields::collect;
 use crate::convert::target::{put, to_wire};
 use crate::limits;
@@ -72,9 +73,12 @@ impl pb::targets_server::Targets for Api {
         let name = collect(|f| f.parse::<Name>("name", &message.name))?;
         let target = state.targets.get(&name).ok_or_else(|| gone(&name))?;
         let dial = self.0.dial.check(target, state.credentials.get(&target.credential));
-        let steps = tokio::time::timeout(limits::CHECK_DEADLINE, dial).await.unwrap_or_else(|_| vec![too_long()]);
+        let late = |_| Checked { steps: vec![too_long()], findings: Vec::new() };
+        let Checked { steps, findings } = tokio::time::timeout(limits::CHECK_DEADLINE, dial).await.unwrap_or_else(late);
         let reachable = !steps.is_empty() && steps.iter().all(|step| step.passed);
-        call.answer(&state, pb::CheckTargetResponse { reachable, node: call.control().node().0, steps })
+        let told: Vec<String> = findings.iter().map(|f| format!("{} {}: {}", f.severity, f.code, f.finding)).collect();
+        self.0.dial.record(call.me(), &name, reachable, &told);
+        call.answer(&state, pb::CheckTargetResponse { reachable, node: call.control().node().0, steps, findings })
     }
 }
 

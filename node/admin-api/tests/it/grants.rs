@@ -15,7 +15,7 @@ type Requests<T> = pb::requests_client::RequestsClient<T>;
 type Locks<T> = pb::locks_client::LocksClient<T>;
 
 /// A target `orders`, a job, and an agent `bot` that the admin owns.
-async fn furnished() -> (World, As) {
+pub(crate) async fn furnished() -> (World, As) {
     let world = World::new().await;
     let admin = world.admin();
     let credential = pb::CreateCredentialRequest { name: "db".into(), username: "app".into(), password: "x".into(), ..Default::default() };
@@ -52,7 +52,7 @@ async fn furnished() -> (World, As) {
     (world, admin)
 }
 
-fn grant(permissions: &[&str]) -> pb::CreateGrantRequest {
+pub(crate) fn grant(permissions: &[&str]) -> pb::CreateGrantRequest {
     let grant = pb::Grant {
         principal: "bot".into(),
         target: Some(pb::TargetSelector { selector: Some(Selector::Name("orders".into())) }),

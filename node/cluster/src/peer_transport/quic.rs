@@ -1,11 +1,13 @@
 //! Streams over QUIC with mutual TLS: one connection per peer and class, opened when needed and kept.
 //!
-//! The control class runs on its own runtime. Which class an incoming connection has is needed before the handshake,
-//! to choose the runtime that drives it, so the caller writes it into the first byte of the connection id it draws for
-//! the server. That is a hint for scheduling only; what the connection may do is said by its certificate.
+//! The control class has its own runtime and its own socket, both on one port ([`sockets`]): which side an incoming
+//! connection is on is needed before the handshake, so the caller writes it into the connection id it draws for the
+//! server. That is a hint for scheduling only; what the connection may do is said by its certificate.
+
+mod sockets;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -14,19 +16,18 @@ use domain::id::{BootId, NodeId};
 use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
 use quinn::crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig};
-use quinn::{ConnectionId, Endpoint, VarInt};
+use quinn::{Endpoint, VarInt};
 use rustls_pki_types::CertificateDer;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
+use self::sockets::Side;
 use super::{Caller, Channel, Class, FrameRx, FrameTx, PeerError, PeerHandler, PeerTransport};
 use crate::limits;
 use crate::pki::{self, ALPN_JOIN, ANY_NODE, Identity, Subject};
 use crate::wire::{self, Hello, PROTOCOL_VERSION};
 
-/// Length of the connection ids callers draw; QUIC wants at least 8 bytes.
-const CID_LENGTH: usize = 12;
 const CLOSE_REFUSED: VarInt = VarInt::from_u32(1);
 const CLOSE_SHUTDOWN: VarInt = VarInt::from_u32(2);
 
@@ -55,10 +56,10 @@ pub(crate) struct Runtimes {
 }
 
 impl Runtimes {
-    fn of(&self, class: Class) -> &Handle {
-        match class {
-            Class::Control => &self.control,
-            Class::Audit | Class::Bulk => &self.main,
+    fn of(&self, side: Side) -> &Handle {
+        match side {
+            Side::Control => &self.control,
+            Side::Data => &self.main,
         }
     }
 }
@@ -81,7 +82,9 @@ struct Attempt {
 pub struct QuicTransport {
     /// For tasks that must outlive a cancelled caller.
     this: Weak<QuicTransport>,
-    endpoint: Endpoint,
+    control: Endpoint,
+    /// Where the kernel cannot sort packets it is the same as `control`.
+    data: Endpoint,
     me: Identity,
     boot: BootId,
     client: [quinn::ClientConfig; 3],
@@ -122,16 +125,20 @@ fn transport_config() -> Arc<quinn::TransportConfig> {
 fn client_config(crypto: &Arc<QuicClientConfig>, class: Class) -> quinn::ClientConfig {
     let mut config = quinn::ClientConfig::new(crypto.clone());
     config.transport_config(transport_config());
-    config.initial_dst_cid_provider(Arc::new(move || {
-        let mut id: [u8; CID_LENGTH] = rand::random();
-        id[0] = class as u8;
-        ConnectionId::new(&id)
-    }));
+    config.initial_dst_cid_provider(Arc::new(move || Side::of(class).draw_id()));
     config
 }
 
+/// One side's endpoint; its own task runs on the side's runtime.
+fn endpoint(side: Side, socket: UdpSocket, server: quinn::ServerConfig, runtimes: &Runtimes) -> std::io::Result<Endpoint> {
+    let _inside = runtimes.of(side).enter();
+    let mut config = quinn::EndpointConfig::default();
+    config.cid_generator(move || Box::new(side));
+    Endpoint::new(config, Some(server), socket, Arc::new(quinn::TokioRuntime))
+}
+
 impl QuicTransport {
-    /// Binds the socket and serves incoming connections with `handler` until closed.
+    /// Binds the port and serves incoming connections with `handler` until closed.
     pub(crate) fn start(settings: QuicSettings, handler: Arc<dyn PeerHandler>) -> std::io::Result<Arc<QuicTransport>> {
         let QuicSettings { listen, me, boot, server, client, book, runtimes } = settings;
         let server = QuicServerConfig::try_from(server).map_err(io_error)?;
@@ -139,14 +146,15 @@ impl QuicTransport {
         server.transport_config(transport_config());
         let crypto = Arc::new(QuicClientConfig::try_from(client).map_err(io_error)?);
         let client = [Class::Control, Class::Audit, Class::Bulk].map(|class| client_config(&crypto, class));
-        // The endpoint's own task is started on the runtime we stand in: control's.
-        let endpoint = {
-            let _inside = runtimes.control.enter();
-            Endpoint::server(server, listen)?
-        };
+        let (socket, beside) = sockets::bind(listen)?;
+        let control = endpoint(Side::Control, socket, server.clone(), &runtimes)?;
+        let data = beside.map(|socket| endpoint(Side::Data, socket, server, &runtimes)).transpose()?;
+        let accepting: Vec<Endpoint> = std::iter::once(&control).chain(&data).cloned().collect();
+        let data = data.unwrap_or_else(|| control.clone());
         let transport = Arc::new_cyclic(|this| QuicTransport {
             this: this.clone(),
-            endpoint,
+            control,
+            data,
             me,
             boot,
             client,
@@ -154,22 +162,29 @@ impl QuicTransport {
             runtimes,
             slots: Mutex::default(),
         });
-        let accepting = transport.clone();
-        transport.runtimes.control.spawn(async move { accepting.accept(handler).await });
+        for endpoint in accepting {
+            transport.runtimes.control.spawn(transport.clone().accept(endpoint, handler.clone()));
+        }
         Ok(transport)
     }
 
     pub(crate) fn local_address(&self) -> std::io::Result<SocketAddr> {
-        self.endpoint.local_addr()
+        self.control.local_addr()
     }
 
-    async fn accept(self: Arc<Self>, handler: Arc<dyn PeerHandler>) {
+    fn endpoint(&self, side: Side) -> &Endpoint {
+        match side {
+            Side::Control => &self.control,
+            Side::Data => &self.data,
+        }
+    }
+
+    async fn accept(self: Arc<Self>, endpoint: Endpoint, handler: Arc<dyn PeerHandler>) {
         let strangers = Arc::new(Semaphore::new(limits::JOINS_AT_ONCE));
-        while let Some(incoming) = self.endpoint.accept().await {
-            let hint = incoming.orig_dst_cid().first().map_or(0, |b| u32::from(*b));
-            let class = Class::from_number(hint).unwrap_or(Class::Audit);
+        while let Some(incoming) = endpoint.accept().await {
+            let side = Side::of_id(&incoming.orig_dst_cid());
             let (this, handler, strangers) = (self.clone(), handler.clone(), strangers.clone());
-            self.runtimes.of(class).spawn(async move {
+            self.runtimes.of(side).spawn(async move {
                 let remote = incoming.remote_address();
                 let connecting = match incoming.accept() {
                     Ok(connecting) => connecting,
@@ -262,7 +277,8 @@ impl QuicTransport {
         let resolved = resolved.ok_or_else(|| unreachable(format!("{address} does not resolve")))?;
         let config = self.client[class as usize].clone();
         // We stand on the class's runtime here, which then drives the connection.
-        let connecting = self.endpoint.connect_with(config, resolved, &pki::node_host(to)).map_err(|e| unreachable(e.to_string()))?;
+        let endpoint = self.endpoint(Side::of(class));
+        let connecting = endpoint.connect_with(config, resolved, &pki::node_host(to)).map_err(|e| unreachable(e.to_string()))?;
         let connected = timeout(limits::CONNECT_DEADLINE, connecting).await.map_err(|_| unreachable("no answer".into()))?;
         let connection = connected.map_err(|e| unreachable(e.to_string()))?;
         match self.caller(&connection) {
@@ -285,7 +301,7 @@ impl QuicTransport {
         }
         let closed = || PeerError::Lost("the node is shutting down".into());
         let this = self.this.upgrade().ok_or_else(closed)?;
-        let made = self.runtimes.of(class).spawn(async move { this.establish(&slot, to, class).await });
+        let made = self.runtimes.of(Side::of(class)).spawn(async move { this.establish(&slot, to, class).await });
         made.await.map_err(|_| closed())?
     }
 
@@ -365,7 +381,8 @@ impl PeerTransport for QuicTransport {
     }
 
     fn close(&self) {
-        self.endpoint.close(CLOSE_SHUTDOWN, b"shutdown");
+        self.control.close(CLOSE_SHUTDOWN, b"shutdown");
+        self.data.close(CLOSE_SHUTDOWN, b"shutdown");
     }
 }
 

@@ -11,6 +11,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use planted::{Point, reach};
+
 use super::RecoveryError;
 use crate::home::{self, Home};
 
@@ -61,6 +63,7 @@ impl Place {
 
     /// Puts what was built in the place of what was there.
     pub fn settle(self) -> Result<(), RecoveryError> {
+        reach(Point::RecoveryBuilt);
         let mut moved = Vec::new();
         let result = self.exchange(&mut moved);
         if result.is_err() {
@@ -79,6 +82,7 @@ impl Place {
     fn exchange(&self, moved: &mut Vec<(PathBuf, PathBuf)>) -> Result<(), RecoveryError> {
         let mut shift = |from: PathBuf, to: PathBuf| {
             fs::rename(&from, &to).map_err(failed(&from))?;
+            reach(Point::RecoveryMoved);
             moved.push((from, to));
             Ok::<(), RecoveryError>(())
         };
@@ -88,11 +92,15 @@ impl Place {
             for name in node_first(names(&self.dir)?).into_iter().filter(|name| !stays(name)) {
                 shift(self.dir.join(&name), lost.join(&name))?;
             }
+            // Before their old names go for good.
+            fs::File::open(&lost).and_then(|lost| lost.sync_all()).map_err(failed(&lost))?;
         }
         for name in node_first(names(&self.stage())?).into_iter().rev() {
             shift(self.stage().join(&name), self.dir.join(&name))?;
         }
-        fs::File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(failed(&self.dir))
+        fs::File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(failed(&self.dir))?;
+        reach(Point::RecoverySettled);
+        Ok(())
     }
 }
 

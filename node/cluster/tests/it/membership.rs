@@ -9,7 +9,7 @@ use domain::member::MemberRole;
 use crate::support::{SOON, Test, eventually, name, put_person, random_id};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_join_token_works_once() {
+async fn t064_a_join_token_works_once() {
     let mut test = Test::one().await;
     let token = test.token().await;
     let printed = token.printed();
@@ -21,7 +21,7 @@ async fn a_join_token_works_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_cluster_s_token_and_certificate_are_refused() {
+async fn t063_another_cluster_s_token_and_certificate_are_refused() {
     let ours = Test::one().await;
     let theirs = Test::one().await;
     // Their token sent to our address: the pinned authority is not ours.
@@ -38,7 +38,7 @@ async fn another_cluster_s_token_and_certificate_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_learner_serves_and_a_removed_node_is_out() {
+async fn t064_a_learner_serves_and_a_removed_node_is_out() {
     let mut test = Test::three().await;
     let learner = test.join(false).await;
     let status = test.at(1).status().await;

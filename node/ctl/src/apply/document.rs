@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use yaml_serde::Deserializer;
 
-use super::spec::{AgentSpec, CredentialSpec, Document, GrantSpec, JobSpec, PersonSpec, RoleSpec, TargetSpec};
+use super::spec::{AgentSpec, CredentialSpec, Document, GrantSpec, JobSpec, PersonSpec, RetentionSpec, RoleSpec, TargetSpec};
 use crate::outcome::Failure;
 
 /// Bytes of one file: a megabyte of YAML is thousands of entities.
@@ -31,6 +31,7 @@ pub(crate) enum Spec {
     Role(RoleSpec),
     Job(JobSpec),
     Grant(GrantSpec),
+    Retention(RetentionSpec),
 }
 
 impl Spec {
@@ -43,6 +44,7 @@ impl Spec {
             Spec::Role(_) => "Role",
             Spec::Job(_) => "Job",
             Spec::Grant(_) => "Grant",
+            Spec::Retention(_) => "Retention",
         }
     }
 }
@@ -146,8 +148,9 @@ fn parse_one(path: &Path, first: usize, body: &str) -> Result<Option<Declared>, 
         "Role" => typed(body, Spec::Role),
         "Job" => typed(body, Spec::Job),
         "Grant" => typed(body, Spec::Grant),
+        "Retention" => typed(body, Spec::Retention),
         other => {
-            let kinds = "Agent, Person, Target, Credential, Role, Job or Grant";
+            let kinds = "Agent, Person, Target, Credential, Role, Job, Grant or Retention";
             return Err(format!("{}:{first}: the kind {other:?} is not one of {kinds}", path.display()));
         }
     }
@@ -195,7 +198,7 @@ mod tests {
         check(
             "kind: Agnet\nname: bot\n---\nname: bot\n---\nkind: Agent\nname: bot\nspec: {}\n",
             &[
-                "f.yaml:1: the kind \"Agnet\" is not one of Agent, Person, Target, Credential, Role, Job or Grant",
+                "f.yaml:1: the kind \"Agnet\" is not one of Agent, Person, Target, Credential, Role, Job, Grant or Retention",
                 "f.yaml:4: the document has no kind",
                 "f.yaml:8: spec: missing field `owner`",
             ],

@@ -13,7 +13,7 @@ use proto::admin::principal::Kind;
 use proto::admin::upstream_tls::{Mode, Off, RequireUnverified, VerifyFull};
 
 use super::document::{Declared, Spec};
-use super::spec::{CredentialSpec, GrantSpec, JobSpec, RoleSpec, TargetSpec, TlsMode, TlsSpec};
+use super::spec::{CredentialSpec, GrantSpec, JobSpec, RetentionSpec, RoleSpec, TargetSpec, TlsMode, TlsSpec};
 use super::{MANAGED_BY, diff};
 use crate::client::{Client, rpc};
 use crate::noun::credential::without_newline;
@@ -57,6 +57,7 @@ pub(crate) enum Request {
     /// A declared grant is made, or given new terms, by the same call.
     PutGrant(Box<pb::Grant>),
     RevokeGrant(pb::RevokeGrantRequest),
+    SetRetention(Box<pb::RetentionRule>),
 }
 
 /// What is there, by name.
@@ -69,10 +70,12 @@ struct There {
     jobs: BTreeMap<String, pb::Job>,
     /// Named grants; of several with one name the latest.
     grants: BTreeMap<String, pb::Grant>,
+    /// By class; there are always all.
+    rules: BTreeMap<String, pb::RetentionRule>,
 }
 
 /// The order in which entities are made: each refers only to kinds before it.
-const ORDER: [&str; 7] = ["Role", "Credential", "Person", "Job", "Agent", "Target", "Grant"];
+const ORDER: [&str; 8] = ["Role", "Credential", "Person", "Job", "Agent", "Target", "Grant", "Retention"];
 
 pub(crate) async fn make(client: &mut Client, mut declared: Vec<Declared>, prune: bool, rotate: bool) -> Result<Vec<Change>, Failure> {
     declared.sort_by_key(|d| ORDER.iter().position(|kind| *kind == d.spec.kind()));
@@ -127,6 +130,10 @@ async fn look(client: &mut Client, needs: &(dyn Fn(&[&str]) -> bool + Sync)) -> 
         let all = all_pages!(client, grants_client::GrantsClient, list_grants, request, grants);
         there.grants = all.into_iter().filter(|g| !g.name.is_empty()).map(|g| (g.name.clone(), g)).collect();
     }
+    if needs(&["Retention"]) {
+        let all = rpc!(client.ask, retention_client::RetentionClient, list_retention_rules, pb::ListRetentionRulesRequest {})?;
+        there.rules = all.rules.into_iter().map(|rule| (rule.class.clone(), rule)).collect();
+    }
     Ok(there)
 }
 
@@ -165,6 +172,7 @@ fn change(d: &Declared, there: &There, rotate: bool) -> Result<Change, Failure> 
         }
         Spec::Credential(spec) => credential(d, spec, there.credentials.get(&d.name), rotate)?,
         Spec::Grant(spec) => grant_change(d, spec, there.grants.get(&d.name))?,
+        Spec::Retention(spec) => retention(d, spec, there.rules.get(&d.name))?,
     };
     Ok(Change { kind: d.spec.kind(), name: d.name.clone(), action, diff })
 }
@@ -189,6 +197,20 @@ fn put<T: serde::Serialize>(
             (Action::Update(update(Box::new(wanted))), diff)
         }
     }
+}
+
+/// Compared by what is kept for how long. A reason alone changes nothing.
+fn retention(d: &Declared, spec: &RetentionSpec, there: Option<&pb::RetentionRule>) -> Result<Planned, Failure> {
+    let keep = spec.keep.as_deref().map(when::parse_span).transpose().map_err(|e| Failure::usage(format!("keep: {e}")))?;
+    let of = |class: &str, keep| pb::RetentionRule { class: class.to_owned(), keep, ..Default::default() };
+    let wanted = of(&d.name, keep.map(when::span_to_wire));
+    let Some(there) = there else { return Err(Failure::usage(format!("{:?} is no class of records", d.name))) };
+    let diff = diff::lines(Some(&of(&there.class, there.keep)), &wanted);
+    if diff.is_empty() {
+        return Ok((Action::Unchanged, diff));
+    }
+    let rule = pb::RetentionRule { reason: spec.reason.clone(), ..wanted };
+    Ok((Action::Update(Request::SetRetention(Box::new(rule))), diff))
 }
 
 fn managed(labels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
@@ -347,7 +369,7 @@ fn grant_change(d: &Declared, spec: &GrantSpec, there: Option<&pb::Grant>) -> Re
             let why = match old.source.as_ref().and_then(|s| s.source.as_ref()) {
                 Some(Source::Declared(_)) => "is another principal's".to_owned(),
                 Some(Source::Review(review)) => format!("was narrowed by {review}"),
-                Some(Source::Baseline(_) | Source::Request(_)) | None => "was not made by apply".to_owned(),
+                Some(Source::Baseline(_) | Source::Request(_) | Source::BreakGlass(_)) | None => "was not made by apply".to_owned(),
             };
             return Ok((Action::Conflict(format!("Grant {}: {} {why}, and differs", d.name, old.id)), diff));
         }
@@ -495,6 +517,10 @@ impl Change {
             Request::PutGrant(grant) => {
                 let request = pb::CreateGrantRequest { grant: Some(*grant), ..Default::default() };
                 rpc!(client.change, grants_client::GrantsClient, create_grant, request).map(drop)
+            }
+            Request::SetRetention(rule) => {
+                let request = pb::SetRetentionRuleRequest { rule: Some(*rule), ..Default::default() };
+                rpc!(client.change, retention_client::RetentionClient, set_retention_rule, request).map(drop)
             }
             Request::RevokeGrant(request) => rpc!(client.change, grants_client::GrantsClient, revoke_grant, request).map(drop),
         }

@@ -114,6 +114,16 @@ pub(crate) struct RoleSpec {
     pub(crate) permissions: Vec<String>,
 }
 
+/// Its name is the class.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct RetentionSpec {
+    /// A span; left out, for ever.
+    pub(crate) keep: Option<String>,
+    #[serde(default)]
+    pub(crate) reason: String,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct JobSpec {

@@ -9,8 +9,8 @@ use clap::Args;
 use domain::audit::export::{EXPORT_MAGIC, ExportCheckpoint, ExportEnd, ExportHeader, ExportLeaf, Item, encode_item};
 use proto::admin as pb;
 use proto::admin::export_item::Item as Wire;
+use record_formats::{Formatter, RecordFormat};
 
-use super::format::{Formatter, RecordFormat};
 use crate::client::{Client, rpc};
 use crate::outcome::{Failure, refused};
 use crate::output::Output;
@@ -32,7 +32,7 @@ pub struct ExportArgs {
     genesis_out: Option<PathBuf>,
     /// A line a record, for log collectors. Without it, a file for `audit verify`.
     #[arg(long, value_enum)]
-    format: Option<RecordFormat>,
+    format: Option<Format>,
     /// First record of each log, counted from 0.
     #[arg(long, default_value_t = 0, hide_default_value = true, value_name = "NUMBER", requires = "format")]
     from: u64,
@@ -44,11 +44,32 @@ pub struct ExportArgs {
     until: Option<When>,
 }
 
+/// How a record is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// A JSON object a line, in the Open Cybersecurity Schema Framework, version 1.8.0
+    Ocsf,
+    /// ArcSight Common Event Format
+    Cef,
+    /// A JSON object a line, in the schema `assize.audit.v1`
+    Json,
+}
+
+impl From<Format> for RecordFormat {
+    fn from(format: Format) -> RecordFormat {
+        match format {
+            Format::Ocsf => RecordFormat::Ocsf,
+            Format::Cef => RecordFormat::Cef,
+            Format::Json => RecordFormat::Json,
+        }
+    }
+}
+
 pub(crate) async fn run(client: &mut Client, out: &mut Output<'_>, args: ExportArgs) -> Result<(), Failure> {
     if let Some(path) = args.out.as_ref().filter(|path| path.exists()) {
         return Err(Failure::usage(format!("{} exists already", path.display())));
     }
-    match (args.format, args.out.clone()) {
+    match (args.format.map(RecordFormat::from), args.out.clone()) {
         (Some(format), Some(path)) => {
             let part = path.with_extension("part");
             let mut file = BufWriter::new(File::create(&part)?);

@@ -9,10 +9,12 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use clap::Args;
 use domain::audit::checkpoint::{Checkpoint, Note, VerifierKey};
+use domain::audit::cosignature::WitnessKey;
 use domain::audit::export::{ExportReader, Item};
 use domain::audit::merkle::{self, Hash};
 use domain::audit::proof::{InclusionProof, verify_consistency};
-use domain::audit::verify::{Report, Survey, Verifier};
+use domain::audit::pruned;
+use domain::audit::verify::{LogReport, Report, Survey, Verifier};
 use serde::Serialize;
 
 use crate::config;
@@ -33,6 +35,12 @@ pub struct VerifyArgs {
     /// A checkpoint kept elsewhere: the export must contain that log.
     #[arg(long = "checkpoint", value_name = "FILE")]
     checkpoints: Vec<PathBuf>,
+    /// Key of an outside witness, or a file that holds it, as its own operator gave it: says how much it vouches for.
+    #[arg(long = "witness", value_name = "KEY|FILE")]
+    witnesses: Vec<String>,
+    /// Fail unless so many of them vouch for each log.
+    #[arg(long, default_value_t = 0, hide_default_value = true, value_name = "COUNT")]
+    min_witnesses: usize,
     /// The log that --record and --between are about.
     #[arg(long, default_value = "audit/0")]
     log: String,
@@ -70,9 +78,32 @@ struct FoundLog {
     root: String,
     checkpoints_verified: u64,
     signers: Vec<u64>,
+    /// Bodies that retention let go.
+    pruned: Vec<FoundPruned>,
+    /// By the witness's name.
+    witnesses: BTreeMap<String, FoundWitness>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FoundPruned {
+    class: String,
+    /// The control entry that decided it, and its time in milliseconds since 1970.
+    plan: u64,
+    time_ms: u64,
+    bodies: u64,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FoundWitness {
+    leaves: u64,
+    /// Seconds since 1970, by its own clock.
+    time: u64,
 }
 
 pub(crate) fn run(args: VerifyArgs, out: &mut Output<'_>) -> Result<(), Failure> {
+    let witnesses = witnesses(&args)?;
     let mut first = FirstReading::default();
     read(&args.export, |item| first.item(item))?;
     for path in &args.checkpoints {
@@ -93,13 +124,16 @@ pub(crate) fn run(args: VerifyArgs, out: &mut Output<'_>) -> Result<(), Failure>
     };
     read(&args.export, |item| second.item(item))?;
     let SecondReading { verifier, hashes, leaf, .. } = second;
-    let report = verifier.finish(&check_signature).map_err(failed)?;
+    let report = verifier.finish_with_witnesses(&witnesses, &check_signature).map_err(failed)?;
 
     let mut proved = Vec::new();
     if report.is_whole() {
         if let Some(number) = args.record {
             let proof = prove_record(&report, &args, number, &notes, &hashes, leaf.as_deref())?;
-            proved.push(format!("record {number} of {} is in the log", args.log));
+            let gone = leaf.as_deref().is_some_and(|leaf| pruned::read(leaf).is_some());
+            let which = if gone { "the hash of record" } else { "record" };
+            let why = if gone { "; its body was pruned" } else { "" };
+            proved.push(format!("{which} {number} of {} is in the log{why}", args.log));
             if let Some(path) = &args.proof_out {
                 std::fs::write(path, proof.to_string())?;
             }
@@ -127,6 +161,20 @@ fn pinned(given: &str) -> Result<VerifierKey, Failure> {
     }
     let text = config::read(Path::new(given)).map_err(|e| Failure::usage(format!("--genesis is neither a key nor a file: {e}")))?;
     text.trim().parse().map_err(|e| Failure::usage(format!("{given}: {e}")))
+}
+
+/// The keys of `--witness`, each once: two lines of one key are one witness.
+fn witnesses(args: &VerifyArgs) -> Result<Vec<WitnessKey>, Failure> {
+    let mut keys = BTreeMap::new();
+    for given in &args.witnesses {
+        let text = if given.parse::<WitnessKey>().is_ok() { given.clone() } else { config::read(Path::new(given))? };
+        let key: WitnessKey = text.trim().parse().map_err(|e| Failure::usage(format!("--witness {given}: {e}")))?;
+        keys.insert(key.key, key);
+    }
+    if args.min_witnesses > keys.len() {
+        return Err(Failure::usage(format!("--min-witnesses {} of {} keys that --witness gives", args.min_witnesses, keys.len())));
+    }
+    Ok(keys.into_values().collect())
 }
 
 /// Signed notes by log and size.
@@ -177,7 +225,7 @@ impl SecondReading<'_> {
         if let Item::Leaf(leaf) = item
             && leaf.log == self.log
         {
-            self.hashes.push(merkle::leaf_hash(&leaf.leaf));
+            self.hashes.push(pruned::stored_hash(&leaf.leaf));
             if self.record == Some(leaf.number) {
                 self.leaf = Some(leaf.leaf.to_vec());
             }
@@ -220,7 +268,8 @@ fn prove_record(
     let tree = Tree::new(hashes);
     let path = merkle::inclusion_proof(number, size, |level, at| tree.node(level, at))?;
     let proof = InclusionProof { number, path, checkpoint };
-    proof.verify(leaf, &report.voters, &check_signature).map_err(failed)?;
+    // What stands for a pruned body has its hash; that a rule let it go is a part of the report being whole.
+    proof.verify_hash(&pruned::stored_hash(leaf), &report.voters, &check_signature).map_err(failed)?;
     Ok(proof)
 }
 
@@ -252,6 +301,19 @@ impl Tree {
     }
 }
 
+/// How many of the auditor's witnesses vouch for how much.
+fn witnessed(report: &Report, args: &VerifyArgs) -> String {
+    let line = |(name, log): (&String, &LogReport)| {
+        let count = log.witnesses.len();
+        let mut line = format!("{name}: {count} of {} witnesses vouch for it", args.witnesses.len());
+        if count > 0 {
+            line.push_str(&format!("; all of them for the first {} leaves", log.vouched_by(count)));
+        }
+        line + "\n"
+    };
+    if args.witnesses.is_empty() { String::new() } else { report.logs.iter().map(line).collect() }
+}
+
 fn show(out: &mut Output<'_>, report: &Report, args: &VerifyArgs, genesis: &VerifierKey, proved: Vec<String>) -> Result<(), Failure> {
     let logs = report.logs.iter().map(|(name, log)| {
         let found = FoundLog {
@@ -260,6 +322,12 @@ fn show(out: &mut Output<'_>, report: &Report, args: &VerifyArgs, genesis: &Veri
             root: data_encoding::HEXLOWER.encode(&log.root),
             checkpoints_verified: log.verified,
             signers: log.signers.iter().map(|node| node.0).collect(),
+            pruned: (log.pruned.iter())
+                .map(|(plan, by)| FoundPruned { class: by.class.to_string(), plan: plan.0, time_ms: by.at.0, bodies: by.bodies })
+                .collect(),
+            witnesses: (log.witnesses.values())
+                .map(|vouched| (vouched.name.clone(), FoundWitness { leaves: vouched.size, time: vouched.time }))
+                .collect(),
         };
         (name.clone(), found)
     });
@@ -274,13 +342,19 @@ fn show(out: &mut Output<'_>, report: &Report, args: &VerifyArgs, genesis: &Veri
         proved,
         words: report.to_string(),
     };
+    let witnessed = witnessed(report, args);
     out.show(&found, |found| {
         let mut text = format!("{}\n", found.words);
+        text.push_str(&witnessed);
         found.proved.iter().for_each(|proved| text.push_str(&format!("proved: {proved}\n")));
         if !found.genesis_pinned {
             text.push_str(&format!("note: the genesis was taken from the export itself; pin it with --genesis '{}'\n", found.genesis));
         }
         text
     })?;
+    let short = |log: &LogReport| log.leaves > 0 && log.vouched_by(args.min_witnesses) == 0;
+    if let Some((name, _)) = report.logs.iter().find(|(_, log)| args.min_witnesses > 0 && short(log)) {
+        return Err(Failure::failed(format!("{name}: fewer than {} witnesses vouch for it", args.min_witnesses)));
+    }
     if found.whole { Ok(()) } else { Err(Failure::failed(format!("{} faults in the log", found.failures.len()))) }
 }

@@ -153,5 +153,10 @@ fn render(s: &pb::ClusterStatus) -> String {
         }
         text.push_str(&logs.render());
     }
+    text.push_str(&super::break_glass::live(&s.break_glass));
+    let owed = s.break_glass.iter().filter(|b| b.review.is_none()).count();
+    if owed > 0 {
+        text.push_str(&format!("{owed} times glass was broken and nobody has reviewed it: assize break-glass list\n"));
+    }
     text
 }

@@ -164,7 +164,8 @@ fn ended(grant: &pb::Grant) -> String {
 }
 
 fn table(grants: &[pb::Grant]) -> String {
-    let mut table = Table::new(&["ID", "NAME", "PRINCIPAL", "TARGET", "PERMISSIONS", "EXPIRES", "REVIEW DUE", "STATUS", "SOURCE"]);
+    let mut table =
+        Table::new(&["ID", "NAME", "PRINCIPAL", "TARGET", "PERMISSIONS", "EXPIRES", "REVIEW DUE", "LAST USED", "STATUS", "SOURCE"]);
     for g in grants {
         let mut what = g.permissions.clone();
         what.extend(g.roles.iter().map(|role| format!("role {role}")));
@@ -181,11 +182,28 @@ fn table(grants: &[pb::Grant]) -> String {
             what,
             when::show(g.expires.as_ref()),
             when::show(g.review_due.as_ref()),
+            last_used(g.usage.as_ref()),
             status(g),
             source(g),
         ]);
     }
     table.render()
+}
+
+/// Empty where nothing is counted.
+pub(crate) fn last_used(usage: Option<&pb::GrantUsage>) -> String {
+    let Some(usage) = usage else { return String::new() };
+    match usage.total.as_ref().and_then(|total| total.last.as_ref()) {
+        Some(last) => when::show(Some(last)),
+        None => "never".into(),
+    }
+}
+
+fn count_in_words(count: &pb::UseCount) -> String {
+    match count.operations {
+        0 => "never used".into(),
+        n => format!("{n} operations, {} rows, {} to {}", count.rows, when::show(count.first.as_ref()), when::show(count.last.as_ref())),
+    }
 }
 
 pub(crate) fn target_in_words(grant: &pb::Grant) -> String {
@@ -213,6 +231,7 @@ fn source(grant: &pb::Grant) -> String {
         Some(Source::Declared(_)) => "declared".into(),
         Some(Source::Request(id)) => id.clone(),
         Some(Source::Review(review)) => review.clone(),
+        Some(Source::BreakGlass(broken)) => broken.clone(),
         None => String::new(),
     }
 }
@@ -234,7 +253,20 @@ fn render(g: &pb::Grant) -> String {
         ("granted by", g.granted_by.clone()),
         ("granted", when::show(g.granted.as_ref())),
         ("version", g.etag.clone()),
+        ("use counted since", g.usage.as_ref().map(|usage| when::show(usage.counted_since.as_ref())).unwrap_or_default()),
+        ("used", g.usage.as_ref().and_then(|usage| usage.total.as_ref()).map(count_in_words).unwrap_or_default()),
     ]);
-    g.permissions.iter().for_each(|p| text.push_str(&format!("  {p}\n")));
+    match &g.usage {
+        None => g.permissions.iter().for_each(|p| text.push_str(&format!("  {p}\n"))),
+        Some(usage) => {
+            for line in &usage.permissions {
+                text.push_str(&format!("  {}: {}\n", line.permission, count_in_words(&line.count.unwrap_or_default())));
+            }
+            let apart = [("by roles", &usage.by_roles), ("on further objects", &usage.more)];
+            for (what, count) in apart.into_iter().filter_map(|(what, count)| Some((what, count.as_ref()?))) {
+                text.push_str(&format!("  {what}: {}\n", count_in_words(count)));
+            }
+        }
+    }
     text
 }

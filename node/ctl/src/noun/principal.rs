@@ -10,6 +10,7 @@ use crate::client::{Client, rpc};
 use crate::outcome::Failure;
 use crate::output::{Output, Table, fields};
 use crate::text::{labels, yes};
+use crate::when;
 
 pub(crate) async fn find(client: &mut Client, name: &str) -> Result<pb::Principal, Failure> {
     rpc!(client.ask, principals_client::PrincipalsClient, get_principal, pb::GetPrincipalRequest { name: name.to_owned() })
@@ -81,7 +82,13 @@ pub(crate) fn render(p: &pb::Principal) -> String {
         None => {}
     }
     pairs.extend([("active", yes(p.active())), ("labels", labels(&p.labels)), ("version", p.etag.clone())]);
-    fields(&pairs)
+    let mut text = fields(&pairs);
+    for denials in &p.denials {
+        let count = denials.count.unwrap_or_default();
+        let last = when::show(count.last.as_ref());
+        text.push_str(&format!("  denied {} times at {}, last {last}\n", count.operations, denials.target));
+    }
+    text
 }
 
 /// Labels with changes: `key=value` sets, `key=` removes.

@@ -11,7 +11,7 @@ use crate::when::{self, parse_span, span_to_wire};
 
 #[derive(Debug, Clone, Subcommand)]
 pub enum RequestCommand {
-    /// Ask for a window of access
+    /// Ask for a window of access, or for one exact statement before it is run
     Open(OpenArgs),
     /// The whole request, as an approver must read it
     Get(IdArg),
@@ -36,11 +36,17 @@ pub struct OpenArgs {
     on_behalf_of: Option<String>,
     #[arg(long)]
     target: String,
-    #[arg(short, long = "permission", required = true, value_name = "PERMISSION")]
+    #[arg(short, long = "permission", required_unless_present = "statement", value_name = "PERMISSION")]
     permissions: Vec<String>,
     /// How long it is needed, e.g. 1h.
-    #[arg(long = "for", value_parser = parse_span, value_name = "TIME")]
-    length: std::time::Duration,
+    #[arg(long = "for", value_parser = parse_span, required_unless_present = "statement", value_name = "TIME")]
+    length: Option<std::time::Duration>,
+    /// One statement without parameters, to be run once, exactly as it stands here.
+    #[arg(long, conflicts_with_all = ["permissions", "length"], value_name = "SQL")]
+    statement: Option<String>,
+    /// Where it runs; by default the target's own.
+    #[arg(long, requires = "statement")]
+    database: Option<String>,
     #[arg(long)]
     reason: String,
 }
@@ -75,7 +81,8 @@ impl RequestCommand {
                     principal: args.principal.unwrap_or_default(),
                     on_behalf_of: args.on_behalf_of.unwrap_or_default(),
                     target: args.target,
-                    window: Some(pb::Window { permissions: args.permissions, length: Some(span_to_wire(args.length)) }),
+                    window: args.length.map(|length| pb::Window { permissions: args.permissions, length: Some(span_to_wire(length)) }),
+                    exact: args.statement.map(|statement| pb::ExactAsk { statement, database: args.database.unwrap_or_default() }),
                     reason: args.reason,
                     ..Default::default()
                 };
@@ -94,7 +101,8 @@ impl RequestCommand {
                     ..Default::default()
                 };
                 let requests = super::all_pages!(client, requests_client::RequestsClient, list_requests, request, requests);
-                out.show(&pb::ListRequestsResponse { requests, ..Default::default() }, |all| table(&all.requests))
+                let open = if out.is_json() { String::new() } else { super::break_glass::live_now(client).await };
+                out.show(&pb::ListRequestsResponse { requests, ..Default::default() }, |all| table(&all.requests) + &open)
             }
             RequestCommand::Approve(args) => {
                 let decided = rpc!(client.change, requests_client::RequestsClient, approve_request, decision(args))?;
@@ -206,6 +214,16 @@ fn render_exact(exact: &pb::ExactOperation) -> String {
     exact.context.iter().for_each(|c| text.push_str(&format!("  {} = {}\n", c.name, c.value)));
     text.push_str("needs beyond what is granted\n");
     exact.missing.iter().for_each(|m| text.push_str(&format!("  {m}\n")));
+    if !exact.policy.is_empty() {
+        let job = if exact.job_version == 0 { "no job".into() } else { format!("job at version {}", exact.job_version) };
+        text.push_str(&format!("judged under {}, {job}, target at version {}\n", exact.policy, exact.target_version));
+    }
+    if !exact.held_because.is_empty() {
+        text.push_str(&format!("held because {}\n", exact.held_because));
+    }
+    if !exact.approvers.is_empty() {
+        text.push_str(&format!("to be decided by {} only\n", exact.approvers.join(", ")));
+    }
     text.push_str(&format!("digest {}\n", exact.digest));
     text
 }

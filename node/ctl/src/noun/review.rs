@@ -116,6 +116,9 @@ struct ScopeArgs {
     /// From this risk on.
     #[arg(long = "risk", value_enum, value_name = "RISK", help_heading = "Scope")]
     risk_from: Option<RiskArg>,
+    /// Grants that were not used for this long, e.g. 90d.
+    #[arg(long, value_parser = parse_span, value_name = "TIME", help_heading = "Scope")]
+    unused_for: Option<std::time::Duration>,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -135,6 +138,9 @@ pub struct ItemsArgs {
     /// Only what is not decided yet.
     #[arg(long)]
     undecided: bool,
+    /// What recommendations look back on; 90 days unless said.
+    #[arg(long, value_parser = parse_span, value_name = "TIME")]
+    window: Option<std::time::Duration>,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -146,6 +152,9 @@ pub struct DecideArgs {
     items: Vec<String>,
     #[command(flatten)]
     choice: ChoiceArgs,
+    /// With --recommended: what it looks back on; 90 days unless said.
+    #[arg(long, value_parser = parse_span, value_name = "TIME", requires = "recommended")]
+    window: Option<std::time::Duration>,
     /// Goes on record with each of the items.
     #[arg(long, default_value = "")]
     rationale: String,
@@ -166,6 +175,9 @@ struct ChoiceArgs {
     revoke: bool,
     #[arg(long)]
     abstain: bool,
+    /// What the use suggests for each of the items: see `assize review items`.
+    #[arg(long)]
+    recommended: bool,
     /// Keep only this permission; may be given more than once.
     #[arg(long = "modify", value_name = "PERMISSION", id = "permissions")]
     permissions: Vec<String>,
@@ -216,8 +228,13 @@ impl ReviewCommand {
                 out.show(&pb::ListReviewsResponse { reviews, ..Default::default() }, |all| table(&all.reviews))
             }
             ReviewCommand::Items(args) => {
-                let request =
-                    pb::ListReviewItemsRequest { review: args.id, mine: args.mine, undecided: args.undecided, ..Default::default() };
+                let request = pb::ListReviewItemsRequest {
+                    review: args.id,
+                    mine: args.mine,
+                    undecided: args.undecided,
+                    window: args.window.map(span_to_wire),
+                    ..Default::default()
+                };
                 let items = super::all_pages!(client, reviews_client::ReviewsClient, list_review_items, request, items);
                 out.show(&pb::ListReviewItemsResponse { items, ..Default::default() }, |all| items_table(&all.items))
             }
@@ -250,7 +267,7 @@ impl ReviewCommand {
 }
 
 fn terms(args: OpenArgs) -> pb::ReviewTerms {
-    let ScopeArgs { subjects, principals, owners, targets, labels, verbs, risk_from } = args.scope;
+    let ScopeArgs { subjects, principals, owners, targets, labels, verbs, risk_from, unused_for } = args.scope;
     let scope = pb::ReviewScope {
         grants: subjects != Subjects::Tokens,
         tokens: subjects != Subjects::Grants,
@@ -260,6 +277,7 @@ fn terms(args: OpenArgs) -> pb::ReviewTerms {
         labels: labels.into_iter().collect::<BTreeMap<_, _>>(),
         verbs,
         risk_from: risk(risk_from).into(),
+        unused_for: unused_for.map(span_to_wire),
     };
     let overdue = match args.overdue {
         OverdueArg::Keep => pb::Overdue::Keep,
@@ -305,24 +323,27 @@ async fn decide(client: &mut Client, out: &mut Output<'_>, args: DecideArgs) -> 
         let number: u32 = number.parse().map_err(|_| Failure::usage(format!("{text:?} is not the number of an item")))?;
         wanted.push((number, version));
     }
-    let mut versions = BTreeMap::new();
-    if wanted.iter().any(|(_, version)| version.is_none()) {
-        let request = pb::ListReviewItemsRequest { review: args.id.clone(), mine: true, ..Default::default() };
+    let mut mine = BTreeMap::new();
+    if args.choice.recommended || wanted.iter().any(|(_, version)| version.is_none()) {
+        let window = args.window.map(span_to_wire);
+        let request = pb::ListReviewItemsRequest { review: args.id.clone(), mine: true, window, ..Default::default() };
         let items = super::all_pages!(client, reviews_client::ReviewsClient, list_review_items, request, items);
-        versions.extend(items.into_iter().map(|item| (item.number, item.etag)));
+        mine.extend(items.into_iter().map(|item| (item.number, item)));
     }
-    let choice = choice(&args);
-    let decisions = wanted.into_iter().map(|(item, version)| {
+    let decide = |(item, version): (u32, Option<String>)| {
+        let known = mine.get(&item);
+        let (choice, because) = match choice(&args) {
+            Some(choice) => (pb::ReviewChoice { choice: Some(choice) }, String::new()),
+            None => recommended(known, item)?,
+        };
         // Not among the caller's: the answer says why not.
-        let etag = version.or_else(|| versions.get(&item).filter(|etag| !etag.is_empty()).cloned()).unwrap_or_else(|| "0".into());
-        pb::DecideReviewItem {
-            item,
-            etag,
-            choice: Some(pb::ReviewChoice { choice: Some(choice.clone()) }),
-            rationale: args.rationale.clone(),
-        }
-    });
-    let request = pb::DecideReviewItemsRequest { review: args.id.clone(), decisions: decisions.collect(), ..Default::default() };
+        let seen = known.map(|item| item.etag.clone()).filter(|etag| !etag.is_empty());
+        let etag = version.or(seen).unwrap_or_else(|| "0".into());
+        let rationale = if args.rationale.is_empty() { because } else { args.rationale.clone() };
+        Ok(pb::DecideReviewItem { item, etag, choice: Some(choice), rationale })
+    };
+    let decisions = wanted.into_iter().map(decide).collect::<Result<_, Failure>>()?;
+    let request = pb::DecideReviewItemsRequest { review: args.id.clone(), decisions, ..Default::default() };
     let mut done = rpc!(client.change, reviews_client::ReviewsClient, decide_review_items, request)?;
     receipt::look_again(client, &mut done.receipt).await;
     out.show(&done, |done| {
@@ -332,8 +353,18 @@ async fn decide(client: &mut Client, out: &mut Output<'_>, args: DecideArgs) -> 
     })
 }
 
-fn choice(args: &DecideArgs) -> Choice {
-    if args.choice.approve {
+/// What the use suggests, and why; an item without a recommendation is for a person to think about.
+fn recommended(item: Option<&pb::ReviewItem>, number: u32) -> Result<(pb::ReviewChoice, String), Failure> {
+    let found = item.and_then(|item| item.recommendation.clone());
+    let found = found.and_then(|found| Some((found.choice?, found.because)));
+    found.ok_or_else(|| Failure::failed(format!("nothing is recommended for item {number}; nothing was decided")))
+}
+
+/// `None`: what is recommended for each item.
+fn choice(args: &DecideArgs) -> Option<Choice> {
+    let choice = if args.choice.recommended {
+        return None;
+    } else if args.choice.approve {
         Choice::Approve(Approve {})
     } else if args.choice.revoke {
         Choice::Revoke(Revoke {})
@@ -342,7 +373,8 @@ fn choice(args: &DecideArgs) -> Choice {
     } else {
         let access = pb::ReviewAccess { permissions: args.choice.permissions.clone(), roles: args.roles.clone() };
         Choice::Modify(Modify { access: Some(access), expires: args.expires.map(When::resolve) })
-    }
+    };
+    Some(choice)
 }
 
 fn status(review: &pb::Review) -> String {
@@ -375,7 +407,7 @@ fn render(r: &pb::Review) -> String {
         ("items", format!("{}, {} undecided", r.items, r.undecided)),
         ("reviewers", terms.stages.iter().map(stage_in_words).collect::<Vec<_>>().join(", then ")),
         ("fallback", terms.fallback.join(", ")),
-        ("escalates", terms.escalates.as_ref().map(|after| format!("after {}", when::show_span(Some(after)))).unwrap_or_default()),
+        ("escalates", when::show(r.escalates_at.as_ref())),
         ("next", when::show(r.repeats_at.as_ref())),
     ]);
     if let Some(Status::Closed(closed)) = r.status.as_ref().and_then(|s| s.status.as_ref()) {
@@ -395,7 +427,8 @@ fn stage_in_words(stage: &pb::ReviewStage) -> String {
 }
 
 fn items_table(items: &[pb::ReviewItem]) -> String {
-    let mut table = Table::new(&["ITEM", "VERSION", "SUBJECT", "PRINCIPAL", "TARGET", "RISK", "STANDING", "ACCESS"]);
+    let mut table =
+        Table::new(&["ITEM", "VERSION", "SUBJECT", "PRINCIPAL", "TARGET", "RISK", "STANDING", "LAST USED", "RECOMMENDED", "ACCESS"]);
     for item in items {
         let (subject, target, access) = subject(item);
         let risk = match item.risk() {
@@ -404,10 +437,34 @@ fn items_table(items: &[pb::ReviewItem]) -> String {
             pb::Risk::Medium => "medium".into(),
             pb::Risk::High => "high".into(),
         };
-        let standing = if item.standing == "undecided" { format!("undecided, stage {}", item.stage) } else { item.standing.clone() };
-        table.row([item.number.to_string(), item.etag.clone(), subject, item.principal.clone(), target, risk, standing, access]);
+        let cells = [item.number.to_string(), item.etag.clone(), subject, item.principal.clone(), target, risk, standing(item)];
+        let evidence = [grant::last_used(item.usage.as_ref()), recommendation(item), access];
+        table.row(cells.into_iter().chain(evidence).collect::<Vec<_>>());
     }
     table.render()
+}
+
+fn standing(item: &pb::ReviewItem) -> String {
+    let mut text = item.standing.clone();
+    if text == "undecided" {
+        text.push_str(&format!(", stage {}", item.stage));
+    }
+    if !item.escalated_to.is_empty() {
+        text.push_str(&format!(", escalated to {}", item.escalated_to.join(" or ")));
+    }
+    text
+}
+
+fn recommendation(item: &pb::ReviewItem) -> String {
+    match item.recommendation.as_ref().and_then(|found| found.choice.as_ref()?.choice.as_ref()) {
+        Some(Choice::Revoke(_)) => "revoke".into(),
+        Some(Choice::Modify(modify)) => {
+            let kept = modify.access.clone().unwrap_or_default();
+            let roles = kept.roles.iter().map(|role| format!("role {role}"));
+            format!("keep {}", kept.permissions.iter().cloned().chain(roles).collect::<Vec<_>>().join("; "))
+        }
+        Some(Choice::Approve(_) | Choice::Abstain(_)) | None => String::new(),
+    }
 }
 
 /// What is decided on: as it is now, where it has changed.

@@ -21,6 +21,9 @@ pub struct ListArgs {
     principal: Option<String>,
     #[arg(long)]
     target: Option<String>,
+    /// Of one run of an agent's loop.
+    #[arg(long)]
+    run: Option<String>,
     /// Of the answering node only.
     #[arg(long)]
     this_node: bool,
@@ -54,6 +57,7 @@ async fn list(client: &mut Client, out: &mut Output<'_>, args: ListArgs) -> Resu
         principal: args.principal.unwrap_or_default(),
         target: args.target.unwrap_or_default(),
         all_nodes: !args.this_node,
+        run: args.run.unwrap_or_default(),
         ..Default::default()
     };
     let mut all = pb::ListSessionsResponse::default();
@@ -67,7 +71,7 @@ async fn list(client: &mut Client, out: &mut Output<'_>, args: ListArgs) -> Resu
         request.page_token = page.next_page_token;
     }
     out.show(&all, |all| {
-        let mut table = Table::new(&["ID", "PRINCIPAL", "TARGET", "DATABASE", "CLIENT", "STARTED", "OPERATIONS", "STAGE"]);
+        let mut table = Table::new(&["ID", "PRINCIPAL", "TARGET", "DATABASE", "RUN", "CLIENT", "STARTED", "OPERATIONS", "STAGE"]);
         for s in &all.sessions {
             let stage = if s.held_by.is_empty() { stage(s.stage()).to_owned() } else { format!("held by {}", s.held_by) };
             table.row([
@@ -75,6 +79,7 @@ async fn list(client: &mut Client, out: &mut Output<'_>, args: ListArgs) -> Resu
                 s.principal.clone(),
                 s.target.clone(),
                 s.database.clone(),
+                s.run.clone(),
                 s.client.clone(),
                 when::show(s.started.as_ref()),
                 s.operations.to_string(),

@@ -23,7 +23,7 @@ pub enum TargetCommand {
     List,
     /// Sessions with it end on all nodes
     Delete(DeleteArgs),
-    /// Let the node dial it with its credential, step by step
+    /// Let the node dial it with its credential, and tell what goes round the gateway there
     Check(NameArg),
 }
 
@@ -187,7 +187,7 @@ pub(crate) async fn find(client: &mut Client, name: &str) -> Result<pb::Target, 
     rpc!(client.ask, targets_client::TargetsClient, get_target, pb::GetTargetRequest { name: name.to_owned() })
 }
 
-/// Exit status 1 when the target cannot be reached, so that scripts can wait for it.
+/// Exit status 1 when the target cannot be reached, so that scripts can wait for it, and when a finding is high.
 async fn check(client: &mut Client, out: &mut Output<'_>, name: String) -> Result<(), Failure> {
     let found = rpc!(client.ask, targets_client::TargetsClient, check_target, pb::CheckTargetRequest { name: name.clone() })?;
     out.show(&found, |found| {
@@ -196,9 +196,22 @@ async fn check(client: &mut Client, out: &mut Output<'_>, name: String) -> Resul
             let took = step.took.as_ref().map(|t| format!("{} ms", t.seconds * 1000 + i64::from(t.nanos) / 1_000_000)).unwrap_or_default();
             table.row([step.step.clone(), if step.passed { "passed".into() } else { "failed".into() }, took, step.finding.clone()]);
         }
-        table.render()
+        let steps = table.render();
+        if found.findings.is_empty() {
+            return steps;
+        }
+        let mut table = Table::new(&["SEVERITY", "CODE", "WHAT GOES ROUND THE GATEWAY"]);
+        for finding in &found.findings {
+            table.row([finding.severity.clone(), finding.code.clone(), finding.finding.clone()]);
+        }
+        format!("{steps}\n{}", table.render())
     })?;
-    if found.reachable { Ok(()) } else { Err(Failure::failed(format!("node {} cannot use {name}", found.node))) }
+    let high = found.findings.iter().filter(|finding| finding.severity == "high").count();
+    match (found.reachable, high) {
+        (false, _) => Err(Failure::failed(format!("node {} cannot use {name}", found.node))),
+        (true, 0) => Ok(()),
+        (true, high) => Err(Failure::failed(format!("{name}: {high} of {} findings are high", found.findings.len()))),
+    }
 }
 
 fn tls_name(target: &pb::Target) -> String {

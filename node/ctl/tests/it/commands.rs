@@ -84,7 +84,7 @@ async fn a_grant_is_made_listed_and_revoked_with_its_receipt() {
     let listed = world.line("grant list --principal bot").await.ok();
     assert_eq!(
         steady(&listed).replace(&grant.id, "grant-N").split_whitespace().collect::<Vec<_>>().join(" "),
-        "ID NAME PRINCIPAL TARGET PERMISSIONS EXPIRES REVIEW DUE STATUS SOURCE grant-N sync-orders bot orders postgres:select on app.public.* TIME - live baseline"
+        "ID NAME PRINCIPAL TARGET PERMISSIONS EXPIRES REVIEW DUE LAST USED STATUS SOURCE grant-N sync-orders bot orders postgres:select on app.public.* TIME - - live baseline"
     );
     let said = world.line("grant revoke sync-orders --reason over").await.ok();
     let index = world.running.cluster.current().applied;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use admin_api::in_memory::{InMemory, Running};
 use clap::Parser;
-use ctl::{Failure, InitArgs, JoinArgs, LocalOps, RecoverArgs};
+use ctl::{Failure, InitArgs, JoinArgs, LocalOps, RecoverArgs, WitnessInitArgs, WitnessServeArgs};
 
 #[derive(Parser)]
 struct Cli {
@@ -29,6 +29,14 @@ impl LocalOps for Echo {
     }
 
     fn recover(&self, _: RecoverArgs, _: &mut dyn Write) -> anyhow::Result<()> {
+        anyhow::bail!("no")
+    }
+
+    fn witness_init(&self, _: WitnessInitArgs, _: &mut dyn Write) -> anyhow::Result<()> {
+        anyhow::bail!("no")
+    }
+
+    fn witness_serve(&self, _: WitnessServeArgs, _: &mut dyn Write) -> anyhow::Result<()> {
         anyhow::bail!("no")
     }
 }

@@ -21,8 +21,6 @@ const EXACT_DIFFERENCE_MAX: usize = 64;
 
 pub(super) struct Effective {
     pub(super) table: Table,
-    /// What each grant adds.
-    pub(super) sets: Vec<PermissionSet>,
     /// Granted, but beyond the job description.
     pub(super) dropped: Vec<String>,
     /// A lock on a role took something away.
@@ -37,26 +35,22 @@ pub(super) fn of(state: &State, now: LogTime, protocol: Protocol, job: Option<&J
     let mut reading = Reading { state, now, locked: None, lock_ends: None, roles: BTreeSet::new() };
     let needed = job.map(|job| reading.with_roles(&job.permissions, &job.roles));
     let mut table = Table::default();
-    let mut sets = Vec::with_capacity(grants.len());
     let mut dropped = BTreeSet::new();
     for grant in grants {
         let granted = reading.with_roles(&grant.permissions, &grant.roles);
         let admitted = match (&needed, grant.source) {
-            // An approved window is what people allowed beyond the job.
-            (Some(_), GrantSource::Request(_)) | (None, _) => granted,
+            // An approved window, and what glass was broken for, is what people allowed beyond the job.
+            (Some(_), GrantSource::Request(_) | GrantSource::BreakGlass(_)) | (None, _) => granted,
             (Some(needed), GrantSource::Baseline | GrantSource::Declared | GrantSource::Review(_)) if needed.covers(&granted) => granted,
             (Some(needed), GrantSource::Baseline | GrantSource::Declared | GrantSource::Review(_)) => {
                 dropped.extend(beyond(&granted, needed, protocol));
                 granted.intersect(needed)
             }
         };
-        for permission in admitted.iter().filter(|p| p.protocol == protocol) {
-            table.add(grant.id, permission);
-        }
-        sets.push(admitted);
+        table.add(grant.id, admitted, protocol);
     }
     let Reading { locked, lock_ends, roles, .. } = reading;
-    Effective { table, sets, dropped: dropped.into_iter().take(DROPPED_MAX).collect(), locked, lock_ends, roles }
+    Effective { table, dropped: dropped.into_iter().take(DROPPED_MAX).collect(), locked, lock_ends, roles }
 }
 
 /// What was granted and is not needed, in words.

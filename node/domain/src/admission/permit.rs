@@ -31,7 +31,6 @@ struct Reviewed {
     admitted_at: Index,
     decision_version: Index,
     valid_until: Option<LogTime>,
-    sets: Vec<PermissionSet>,
     table: Table,
     strict: bool,
     writes: bool,
@@ -96,7 +95,6 @@ impl Permit {
             decision_version: decision_version(state, attempt),
             valid_until,
             writes: writes(&effective.table),
-            sets: effective.sets,
             table: effective.table,
             strict: grants.iter().any(|grant| grant.strict) || ruling.as_ref().is_some_and(|(.., ruling)| ruling.strict()),
             job_version: job.map(|job| job.version),
@@ -135,7 +133,7 @@ impl Permit {
 
     /// All that is permitted, by all grants together. Worked out on demand; verdicts do not need it.
     pub fn permissions(&self) -> PermissionSet {
-        PermissionSet::new(self.reviewed.sets.iter().flat_map(PermissionSet::iter).cloned())
+        PermissionSet::new(self.reviewed.table.sets().flat_map(PermissionSet::iter).cloned())
     }
 
     /// The grants it was made from.

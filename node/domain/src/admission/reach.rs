@@ -104,9 +104,9 @@ fn given(
     if !admitted {
         return ids.map(|id| (id, PermissionSet::default())).collect();
     }
-    let sets = effective::of(state, now, protocol, state.job_of(principal), grants).sets;
-    let of_protocol = |set: PermissionSet| PermissionSet::new(set.iter().filter(|p| p.protocol == protocol).cloned());
-    ids.zip(sets.into_iter().map(of_protocol)).collect()
+    let table = effective::of(state, now, protocol, state.job_of(principal), grants).table;
+    let of_protocol = |set: &PermissionSet| PermissionSet::new(set.iter().filter(|p| p.protocol == protocol).cloned());
+    ids.zip(table.sets().map(of_protocol)).collect()
 }
 
 #[cfg(test)]

@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::id::GrantId;
-use crate::operation::{Access, Verb};
-use crate::permission::{Permission, Segment};
+use crate::operation::{Access, Protocol, Verb};
+use crate::permission::{Permission, PermissionSet, Segment};
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Table {
-    lines: Vec<(GrantId, Permission)>,
+    /// What each grant adds, in the order they were added.
+    grants: Vec<(GrantId, PermissionSet)>,
+    /// Permissions, by grant and place in its set.
+    lines: Vec<(usize, usize)>,
     by_verb: BTreeMap<Verb, Lines>,
 }
 
@@ -23,16 +26,31 @@ struct Lines {
 }
 
 impl Table {
-    pub(super) fn add(&mut self, grant: GrantId, permission: &Permission) {
-        let line = self.lines.len();
-        for verb in &permission.verbs {
-            let lines = self.by_verb.entry(*verb).or_default();
-            match permission.on.segments.last() {
-                Some(Segment::Exact(name)) => lines.exact.entry(name.clone()).or_default().push(line),
-                Some(Segment::Any | Segment::Prefix(_)) | None => lines.open.push(line),
+    /// The permissions of one grant, of which those of `protocol` are looked up.
+    pub(super) fn add(&mut self, grant: GrantId, set: PermissionSet, protocol: Protocol) {
+        for (place, permission) in set.iter().enumerate().filter(|(_, permission)| permission.protocol == protocol) {
+            let line = self.lines.len();
+            for verb in &permission.verbs {
+                let lines = self.by_verb.entry(*verb).or_default();
+                match permission.on.segments.last() {
+                    Some(Segment::Exact(name)) => lines.exact.entry(name.clone()).or_default().push(line),
+                    Some(Segment::Any | Segment::Prefix(_)) | None => lines.open.push(line),
+                }
             }
+            self.lines.push((self.grants.len(), place));
         }
-        self.lines.push((grant, permission.clone()));
+        self.grants.push((grant, set));
+    }
+
+    fn line(&self, line: usize) -> (GrantId, &Permission) {
+        let (grant, place) = self.lines[line];
+        let (grant, set) = &self.grants[grant];
+        (*grant, &set[place])
+    }
+
+    /// What each grant adds, whatever its protocol.
+    pub(super) fn sets(&self) -> impl Iterator<Item = &PermissionSet> {
+        self.grants.iter().map(|(_, set)| set)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -46,15 +64,15 @@ impl Table {
     /// The permissions that have `verb`.
     pub(super) fn with_verb(&self, verb: Verb) -> impl Iterator<Item = &Permission> {
         let lines = self.by_verb.get(&verb);
-        lines.into_iter().flat_map(|l| l.exact.values().flatten().chain(&l.open)).map(|line| &self.lines[*line].1)
+        lines.into_iter().flat_map(|l| l.exact.values().flatten().chain(&l.open)).map(|line| self.line(*line).1)
     }
 
     /// The first grant, in the order they were added, that covers `access` as a whole.
     pub(super) fn covering(&self, access: &Access) -> Option<GrantId> {
         let lines = self.by_verb.get(&access.verb)?;
         let named = access.resource.path.last().and_then(|name| lines.exact.get(name)).into_iter().flatten();
-        let found = named.chain(&lines.open).map(|line| &self.lines[*line]).find(|(_, permission)| permission.allows(access));
-        found.map(|(grant, _)| *grant)
+        let found = named.chain(&lines.open).map(|line| self.line(*line)).find(|(_, permission)| permission.allows(access));
+        found.map(|(grant, _)| grant)
     }
 
     /// As [`Table::covering`], or column by column: two grants on different columns of a table cover a statement that

@@ -24,6 +24,7 @@ use std::fmt;
 use super::merkle::Hash;
 use crate::id::{Index, NodeId};
 use crate::time::LogTime;
+pub(crate) use note::is_key_name;
 pub use note::{InvalidNote, NOTE_SIZE_MAX, Note, NoteSignature, SIGNATURES_MAX, VerifierKey, key_id};
 
 /// Which log a checkpoint is of.

@@ -102,12 +102,25 @@ impl VoterHistory {
             | Command::RollbackPolicy
             | Command::DeactivatePolicy
             | Command::SetPolicyRule { .. }
+            | Command::ReportUsage { .. }
+            | Command::BreakGlass { .. }
+            | Command::ReviewBreakGlass { .. }
             | Command::CreateLock { .. }
             | Command::DeleteLock { .. }
             | Command::OpenReview { .. }
             | Command::DecideItems { .. }
             | Command::HandItems { .. }
-            | Command::CloseReview { .. } => return,
+            | Command::CloseReview { .. }
+            | Command::PutSink { .. }
+            | Command::DeleteSink { .. }
+            | Command::AdvanceSink(_)
+            | Command::PutWitness { .. }
+            | Command::DeleteWitness { .. }
+            | Command::SetRetention { .. }
+            | Command::CreateHold { .. }
+            | Command::ReleaseHold { .. }
+            | Command::PruneRecords { .. }
+            | Command::FileCosignature { .. } => return,
         }
         let voters: Voters =
             self.members.iter().filter(|(_, known)| known.role == MemberRole::Voter).map(|(node, known)| (*node, known.key)).collect();

@@ -1,5 +1,6 @@
 //! A leaf of the control log: a command, by whom, and what it answered. Log time passing (`Tick`) makes no leaf, but
-//! for the tick that opens the next review of a series: the review takes its id from it.
+//! for the tick that opens the next review of a series: the review takes its id from it. Nor do notes of what was
+//! delivered and co-signed: who follows the log would be sent a leaf for each leaf sent. A message passed over makes one.
 
 use bytes::Bytes;
 use prost::Message;
@@ -34,7 +35,12 @@ struct StoredLeaf {
 impl ControlLeaf {
     /// Whether an entry belongs in the log of administration.
     pub fn is_due(index: Index, command: &Command, changes: &Changes) -> bool {
-        !matches!(command, Command::Tick) || changes.touched.contains(&RowKey::Review(ReviewId(index.0)))
+        match command {
+            Command::Tick => changes.touched.contains(&RowKey::Review(ReviewId(index.0))),
+            Command::AdvanceSink(advance) => advance.abandoned > 0,
+            Command::FileCosignature { .. } => false,
+            _ => true,
+        }
     }
 
     /// From the bytes that the log holds: encoding them anew would make the leaf another one after an upgrade.

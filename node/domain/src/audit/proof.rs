@@ -74,9 +74,14 @@ pub fn verify_checkpoint(note: &Note, voters: &VoterHistory, check: CheckSignatu
 impl InclusionProof {
     /// Is `leaf` in the log that the checkpoint is of, at this place?
     pub fn verify(&self, leaf: &[u8], voters: &VoterHistory, check: CheckSignature<'_>) -> Result<Verified, ProofError> {
+        self.verify_hash(&merkle::leaf_hash(leaf), voters, check)
+    }
+
+    /// Is a leaf with this hash there? Enough where the body was pruned, and nobody shows another one.
+    pub fn verify_hash(&self, leaf: &Hash, voters: &VoterHistory, check: CheckSignature<'_>) -> Result<Verified, ProofError> {
         let verified = verify_checkpoint(&self.checkpoint, voters, check)?;
         let (size, root) = (verified.checkpoint.size, &verified.checkpoint.root);
-        if !merkle::verify_inclusion(self.number, size, &merkle::leaf_hash(leaf), &self.path, root) {
+        if !merkle::verify_inclusion(self.number, size, leaf, &self.path, root) {
             return Err(ProofError::NotIncluded { number: self.number, size });
         }
         Ok(verified)

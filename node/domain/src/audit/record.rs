@@ -39,6 +39,8 @@ pub const GRANTS_CITED_MAX: usize = 64;
 pub const SESSIONS_LISTED_MAX: usize = 256;
 /// Notes of a policy that one record carries, each cut to [`SHORT_TEXT_MAX`].
 pub const NOTES_LISTED_MAX: usize = 8;
+/// Findings listed by one check of a target; how many there were in all is said.
+pub const FINDINGS_LISTED_MAX: usize = 12;
 /// What an admission dropped, items listed.
 pub const DROPPED_LISTED_MAX: usize = 32;
 /// Bytes of a reason or of another text that people wrote.
@@ -70,6 +72,7 @@ pub enum Event<'a> {
     LateSend(LateSend),
     SessionEnd(SessionEnd<'a>),
     StatementText(StatementText<'a>),
+    TargetCheck(TargetCheck<'a>),
 }
 
 /// One attempt to start a loop. Names are text: an attempt may claim what is no name.
@@ -191,6 +194,16 @@ pub struct StatementText<'a> {
     pub part: &'a [u8],
 }
 
+/// What an operator was told about a target, and about what goes round the gateway there.
+#[derive(Debug, Clone, Copy)]
+pub struct TargetCheck<'a> {
+    pub principal: &'a Name,
+    pub target: &'a Name,
+    pub reachable: bool,
+    /// A finding a line: severity, code, words.
+    pub findings: &'a [String],
+}
+
 /// The accesses of an operation as a record shows them: rendered once, shared by every record that cites them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accesses {
@@ -239,6 +252,7 @@ mod tag {
     pub(super) const LATE_SEND: u32 = 24;
     pub(super) const SESSION_END: u32 = 25;
     pub(super) const STATEMENT_TEXT: u32 = 26;
+    pub(super) const TARGET_CHECK: u32 = 27;
 }
 
 /// The canonical bytes of a record.
@@ -246,7 +260,12 @@ pub fn encode(header: &Header<'_>, event: &Event<'_>) -> Vec<u8> {
     let statement = match event {
         Event::Intent(intent) => intent.statement.len().min(RECORD_SIZE_MAX),
         Event::StatementText(text) => text.part.len(),
-        Event::Admission(_) | Event::Outcome(_) | Event::Enforcement(_) | Event::LateSend(_) | Event::SessionEnd(_) => 0,
+        Event::Admission(_)
+        | Event::Outcome(_)
+        | Event::Enforcement(_)
+        | Event::LateSend(_)
+        | Event::SessionEnd(_)
+        | Event::TargetCheck(_) => 0,
     };
     let mut bytes = Vec::with_capacity(512 + statement);
     let mut out = Writer::new(&mut bytes);
@@ -275,6 +294,7 @@ pub fn encode(header: &Header<'_>, event: &Event<'_>) -> Vec<u8> {
             out.number(3, end.operations);
         }),
         Event::StatementText(text) => out.message(tag::STATEMENT_TEXT, |out| encode_statement_text(out, text)),
+        Event::TargetCheck(check) => out.message(tag::TARGET_CHECK, |out| encode_target_check(out, check)),
     }
     bytes
 }
@@ -423,6 +443,16 @@ fn encode_statement_text(out: &mut Writer<'_>, text: &StatementText<'_>) {
     out.number(3, text.length);
     out.number(4, text.offset);
     out.bytes(5, &text.part[..text.part.len().min(STATEMENT_PART_MAX)]);
+}
+
+fn encode_target_check(out: &mut Writer<'_>, check: &TargetCheck<'_>) {
+    out.short(1, check.principal.as_str());
+    out.short(2, check.target.as_str());
+    out.number(3, check.reachable.into());
+    for finding in check.findings.iter().take(FINDINGS_LISTED_MAX) {
+        out.text(4, write::cut(finding, REASON_SIZE_MAX));
+    }
+    out.number(5, check.findings.len() as u64);
 }
 
 #[cfg(test)]

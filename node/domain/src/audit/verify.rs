@@ -13,11 +13,15 @@ use super::checkpoint::{CONTROL_LOG, Checkpoint, CheckpointError, Note, Origin, 
 use super::export::{ExportEnd, ExportLeaf, Item};
 use super::history::VoterHistory;
 use super::leaf::ControlLeaf;
-use super::merkle::{Frontier, Hash, leaf_hash};
+use super::merkle::{Frontier, Hash};
+use super::pruned;
 use super::record;
+use crate::command::{Command, Reply};
 use crate::encoding::DecodeError;
 use crate::id::Index;
-pub use report::{Failure, LogReport, Report};
+use crate::retention::{RecordClass, Runs};
+use crate::time::LogTime;
+pub use report::{Failure, LogReport, PrunedBy, Report, Vouched};
 
 /// Why verification could not even begin or go on. What is wrong with the log itself is a [`Failure`] in the report.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -95,7 +99,8 @@ impl Survey {
             }
         }
         for log in logs.values_mut() {
-            log.notes.sort_by_key(|(checkpoint, _)| checkpoint.size);
+            // One size may have several notes: what a witness co-signed, and what was signed anew since.
+            log.notes.sort_by_key(|(checkpoint, _)| (checkpoint.size, checkpoint.control_index, checkpoint.time));
             log.wanted = log.notes.iter().map(|(checkpoint, _)| checkpoint.size).collect();
             log.keep_root();
         }
@@ -108,6 +113,7 @@ impl Survey {
             logs,
             history: VoterHistory::default(),
             control: Vec::new(),
+            plans: BTreeMap::new(),
             failures: Vec::new(),
         })
     }
@@ -127,7 +133,18 @@ pub struct Verifier {
     history: VoterHistory,
     /// Control index of each control leaf.
     control: Vec<Index>,
+    /// What the control log decided to prune.
+    plans: BTreeMap<Index, Plan>,
     failures: Vec<Failure>,
+}
+
+#[derive(Debug, Clone)]
+struct Plan {
+    /// Place of the command in the control log.
+    number: u64,
+    class: RecordClass,
+    at: LogTime,
+    leaves: Runs,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -141,6 +158,8 @@ struct Log {
     /// Last sequence of each node and boot.
     sequences: BTreeMap<(u64, u64), u64>,
     kinds: BTreeMap<&'static str, u64>,
+    /// Leaves without a body, by the plan that they say let it go.
+    pruned: BTreeMap<Index, Vec<u64>>,
 }
 
 impl Log {
@@ -166,7 +185,7 @@ impl Verifier {
         if leaf.number != expected {
             return Err(VerifyError::Order { log: leaf.log.clone(), number: leaf.number, expected });
         }
-        log.frontier.append(leaf_hash(&leaf.leaf), |_, _, _| {});
+        log.frontier.append(pruned::stored_hash(&leaf.leaf), |_, _, _| {});
         log.keep_root();
         if leaf.log == CONTROL_LOG { self.control_leaf(leaf) } else { self.record(leaf) }
     }
@@ -178,6 +197,10 @@ impl Verifier {
         }
         self.control.push(command.index);
         self.history.follow(&command);
+        if let (Command::PruneRecords { class, leaves, .. }, Reply::Done { .. }) = (&command.proposal.command, &command.reply) {
+            let plan = Plan { number: leaf.number, class: *class, at: command.proposal.stamp, leaves: leaves.clone() };
+            self.plans.insert(command.index, plan);
+        }
         Ok(())
     }
 
@@ -186,6 +209,9 @@ impl Verifier {
         let record = record::decode(&leaf.leaf)?;
         let log = self.logs.entry(leaf.log.clone()).or_default();
         *log.kinds.entry(record.kind_name()).or_default() += 1;
+        if let Some((_, pruned)) = pruned::read(&leaf.leaf) {
+            log.pruned.entry(Index(pruned.plan)).or_default().push(leaf.number);
+        }
         let last = log.sequences.entry((record.node, record.boot)).or_default();
         if record.sequence != *last + 1 {
             let failure = Failure::Sequence {

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeSet;
 
+use planted::{Bug, planted};
+
 use super::step::Step;
 use super::{Actor, Command, Proposal, Rejection, Reply, authority, feature, sweep};
 use super::{
-    activate_policy, close_review, confirm_grant, create_lock, decide_items, decide_request, delete_credential, delete_job, delete_lock,
-    delete_principal, delete_role, delete_target, file_receipt, found_cluster, hand_items, issue_grant, issue_token, make_join_token,
-    open_request, open_review, publish_policy, put_credential, put_job, put_principal, put_role, put_target, raise_feature_level,
-    register_node, return_approval, revoke_grant, revoke_token, rotate_checkpoint_key, set_node_role, set_serving, spend_approval,
-    withdraw_request,
+    activate_policy, advance_sink, break_glass, close_review, confirm_grant, create_hold, create_lock, decide_items, decide_request,
+    delete_credential, delete_job, delete_lock, delete_principal, delete_role, delete_sink, delete_target, delete_witness,
+    file_cosignature, file_receipt, found_cluster, hand_items, issue_grant, issue_token, make_join_token, open_request, open_review,
+    prune_records, publish_policy, put_credential, put_job, put_principal, put_role, put_sink, put_target, put_witness,
+    raise_feature_level, register_node, release_hold, report_usage, return_approval, review_break_glass, revoke_grant, revoke_token,
+    rotate_checkpoint_key, set_node_role, set_retention, set_serving, spend_approval, withdraw_request,
 };
 use crate::credential::Credential;
 use crate::id::Index;
@@ -52,7 +55,7 @@ pub fn apply(state: &mut State, index: Index, proposal: &Proposal) -> Applied {
     step.touched.insert(RowKey::Clock);
     sweep::sweep(&mut step, matches!(proposal.command, Command::Tick));
 
-    if let Some(remembered) = step.state.proposals.get(&proposal.id) {
+    if let Some(remembered) = step.state.proposals.get(&proposal.id).filter(|_| !planted(Bug::ProposalRepeated)) {
         let reply = remembered.reply.clone();
         return Applied { reply, changes: Changes { touched: step.touched, narrowing: false } };
     }
@@ -64,8 +67,8 @@ pub fn apply(state: &mut State, index: Index, proposal: &Proposal) -> Applied {
         step.state.cluster.narrowed = index;
         step.touched.insert(RowKey::Cluster);
     }
-    // A tick is the same whether it is repeated or not, and there are many.
-    if !matches!(proposal.command, Command::Tick) {
+    // These are the same whether they are repeated or not (the last two are compared and set), and there are many.
+    if !matches!(proposal.command, Command::Tick | Command::AdvanceSink(_) | Command::FileCosignature { .. }) {
         step.remember(&proposal.id, reply.clone());
     }
     Applied { reply, changes: Changes { touched: step.touched, narrowing } }
@@ -99,8 +102,8 @@ fn perform(step: &mut Step<'_>, command: &Command) -> Result<Reply, Rejection> {
     // A new entity's version and narrowing are the step's to set.
     let (version, narrowed) = (Index::default(), Index::default());
     match command.clone() {
-        Command::FoundCluster { id, incarnation, recovery_key, first_admin } => {
-            found_cluster::apply(step, id, incarnation, recovery_key, &first_admin)
+        Command::FoundCluster { id, incarnation, recovery_key, first_admin, feature_level } => {
+            found_cluster::apply(step, id, incarnation, recovery_key, &first_admin, feature_level)
         }
         Command::RegisterNode { node, address, admin_address, checkpoint_key, sealing_key, role, feature_level_max, join_token } => {
             let asked = register_node::Registration { node, address, admin_address, checkpoint_key, sealing_key, role, feature_level_max };
@@ -112,6 +115,7 @@ fn perform(step: &mut Step<'_>, command: &Command) -> Result<Reply, Rejection> {
         Command::MakeJoinToken { lookup, valid } => make_join_token::apply(step, lookup, valid),
         Command::RaiseFeatureLevel { level } => raise_feature_level::apply(step, level),
         Command::Tick => Ok(step.done()),
+        Command::ReportUsage { grants, denials } => report_usage::apply(step, grants, denials),
         Command::FileReceipt { revocation, nodes } => file_receipt::apply(step, revocation, nodes),
 
         Command::PutPrincipal { name, kind, active, labels, expect } => {
@@ -195,6 +199,11 @@ fn perform(step: &mut Step<'_>, command: &Command) -> Result<Reply, Rejection> {
             close_review::apply(step, review, digest, statement, ends_series)
         }
 
+        Command::SetRetention { class, keep, reason } => set_retention::apply(step, class, keep, reason),
+        Command::CreateHold { on, reason, two_people } => create_hold::apply(step, on, reason, two_people),
+        Command::ReleaseHold { hold, reason } => release_hold::apply(step, hold, &reason),
+        Command::PruneRecords { class, seen, before, through, leaves } => prune_records::apply(step, class, seen, before, through, leaves),
+
         Command::PublishPolicy { bundle, digest, revision, two_people } => {
             publish_policy::apply(step, bundle, digest, revision, two_people)
         }
@@ -202,5 +211,17 @@ fn perform(step: &mut Step<'_>, command: &Command) -> Result<Reply, Rejection> {
         Command::RollbackPolicy => activate_policy::rollback(step),
         Command::DeactivatePolicy => activate_policy::deactivate(step),
         Command::SetPolicyRule { two_people } => activate_policy::set_rule(step, two_people),
+
+        Command::BreakGlass { principal, target, permissions, length, review_within, reason, ticket } => {
+            let opening = break_glass::Opening { principal, target, permissions, length, review_within, reason, ticket };
+            break_glass::apply(step, opening)
+        }
+        Command::ReviewBreakGlass { id, justified, note } => review_break_glass::apply(step, id, justified, note),
+        Command::PutSink { name, terms, sealed, start, expect } => put_sink::apply(step, name, terms, sealed, start, expect),
+        Command::DeleteSink { name, expect } => delete_sink::apply(step, &name, expect),
+        Command::AdvanceSink(advance) => advance_sink::apply(step, advance),
+        Command::PutWitness { witness, expect } => put_witness::apply(step, witness, expect),
+        Command::DeleteWitness { name, expect } => delete_witness::apply(step, &name, expect),
+        Command::FileCosignature { witness, note } => file_cosignature::apply(step, witness, note),
     }
 }

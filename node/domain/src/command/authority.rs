@@ -32,12 +32,20 @@ fn operator(command: &Command) -> Result<(), Rejection> {
     match command {
         Command::DecideRequest { .. } => forbidden("only a person decides on requests"),
         Command::DecideItems { .. } | Command::CloseReview { .. } => forbidden("only a person reviews access"),
+        Command::BreakGlass { .. } => forbidden("only a person breaks glass"),
+        Command::ReviewBreakGlass { .. } => forbidden("only a person reviews access"),
         Command::SpendApproval { .. } | Command::ReturnApproval { .. } => forbidden("only a node uses approvals"),
+        Command::ReportUsage { .. } => forbidden("only a node tells what was used"),
         Command::PublishPolicy { .. }
         | Command::ActivatePolicy { .. }
         | Command::RollbackPolicy
         | Command::DeactivatePolicy
         | Command::SetPolicyRule { .. } => forbidden("only a principal makes policy"),
+        Command::AdvanceSink(_) | Command::FileCosignature { .. } => forbidden("only a node delivers"),
+        Command::SetRetention { .. } | Command::CreateHold { .. } | Command::ReleaseHold { .. } => {
+            forbidden("only a principal says how long records are kept")
+        }
+        Command::PruneRecords { .. } => forbidden("only a node prunes"),
         Command::FoundCluster { .. }
         | Command::RegisterNode { .. }
         | Command::SetNodeRole { .. }
@@ -67,7 +75,11 @@ fn operator(command: &Command) -> Result<(), Rejection> {
         | Command::CreateLock { .. }
         | Command::DeleteLock { .. }
         | Command::OpenReview { .. }
-        | Command::HandItems { .. } => Ok(()),
+        | Command::HandItems { .. }
+        | Command::PutSink { .. }
+        | Command::DeleteSink { .. }
+        | Command::PutWitness { .. }
+        | Command::DeleteWitness { .. } => Ok(()),
     }
 }
 
@@ -82,9 +94,13 @@ fn node(command: &Command) -> Result<(), Rejection> {
         | Command::RaiseFeatureLevel { .. }
         | Command::Tick
         | Command::FileReceipt { .. }
+        | Command::ReportUsage { .. }
         | Command::OpenRequest { .. }
         | Command::SpendApproval { .. }
-        | Command::ReturnApproval { .. } => Ok(()),
+        | Command::ReturnApproval { .. }
+        | Command::AdvanceSink(_)
+        | Command::PruneRecords { .. }
+        | Command::FileCosignature { .. } => Ok(()),
         Command::PutRole { name, .. } if *name == super::found_cluster::client_role() => Ok(()),
         Command::FoundCluster { .. }
         | Command::PutPrincipal { .. }
@@ -114,7 +130,16 @@ fn node(command: &Command) -> Result<(), Rejection> {
         | Command::ActivatePolicy { .. }
         | Command::RollbackPolicy
         | Command::DeactivatePolicy
-        | Command::SetPolicyRule { .. } => forbidden("a node does not administer"),
+        | Command::SetPolicyRule { .. }
+        | Command::BreakGlass { .. }
+        | Command::ReviewBreakGlass { .. }
+        | Command::PutSink { .. }
+        | Command::DeleteSink { .. }
+        | Command::PutWitness { .. }
+        | Command::SetRetention { .. }
+        | Command::CreateHold { .. }
+        | Command::ReleaseHold { .. }
+        | Command::DeleteWitness { .. } => forbidden("a node does not administer"),
     }
 }
 
@@ -136,6 +161,7 @@ fn principal(state: &State, actor: &Name, command: &Command) -> Result<(), Rejec
         | Command::SetServing { .. }
         | Command::RotateCheckpointKey { .. }
         | Command::FileReceipt { .. }
+        | Command::ReportUsage { .. }
         | Command::Tick => forbidden("only a node reports about itself"),
         Command::SetNodeRole { .. } | Command::MakeJoinToken { .. } | Command::RaiseFeatureLevel { .. } => {
             need(Verb::Operate, "cluster", "*")
@@ -196,6 +222,23 @@ fn principal(state: &State, actor: &Name, command: &Command) -> Result<(), Rejec
             need(Verb::Write, "policy", "*")
         }
         Command::SetPolicyRule { .. } => need(Verb::Operate, "policy", "*"),
+        // For whom, and whether a review is owed, is the heart of the command.
+        Command::BreakGlass { target, .. } => need(Verb::Operate, "break-glass", target.as_str()),
+        Command::ReviewBreakGlass { .. } => live(),
+        // Whoever sends records somewhere could read them all there.
+        Command::PutSink { name, terms, .. } => {
+            let streams = !terms.selection.logs.is_empty();
+            need(Verb::Write, "sink", name.as_str()).and_then(|()| if streams { need(Verb::Read, "audit", "*") } else { Ok(()) })
+        }
+        Command::DeleteSink { name, .. } => need(Verb::Write, "sink", name.as_str()),
+        Command::PutWitness { witness, .. } => need(Verb::Write, "witness", witness.name.as_str()),
+        Command::DeleteWitness { name, .. } => need(Verb::Write, "witness", name.as_str()),
+        Command::AdvanceSink(_) | Command::FileCosignature { .. } => forbidden("only a node delivers"),
+        // Evidence goes by it, and for good.
+        Command::SetRetention { class, .. } => need(Verb::Operate, "retention", class.as_str()),
+        Command::CreateHold { .. } => need(Verb::Write, "hold", "*"),
+        Command::ReleaseHold { .. } => need(Verb::Operate, "hold", "*"),
+        Command::PruneRecords { .. } => forbidden("only a node prunes"),
     }
 }
 

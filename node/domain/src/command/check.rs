@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Expect, Rejection};
 use crate::id::{Index, Name};
-use crate::limits::{LABELS_MAX, LONG_TEXT_MAX, PERMISSIONS_PER_SET_MAX, ROLES_PER_SET_MAX, SHORT_TEXT_MAX};
+use crate::limits::{LABELS_MAX, LONG_TEXT_MAX, PERMISSIONS_PER_SET_MAX, ROLES_PER_SET_MAX, SHORT_TEXT_MAX, URL_MAX};
 use crate::operation::{Protocol, Verb};
 use crate::permission::PermissionSet;
 use crate::state::State;
@@ -42,6 +42,27 @@ fn text_of(field: &str, text: &str, bytes_max: usize) -> Result<(), Rejection> {
 
 pub(super) fn not_empty(field: &str, text: &str) -> Result<(), Rejection> {
     if text.trim().is_empty() { Err(invalid(field, "must not be empty")) } else { short(field, text) }
+}
+
+/// `host:port`.
+pub(super) fn address(field: &str, address: &str) -> Result<(), Rejection> {
+    not_empty(field, address)?;
+    let (host, port) = address.rsplit_once(':').unwrap_or_default();
+    match port.parse::<u16>() {
+        Ok(port) if port > 0 && !host.is_empty() && address.chars().all(|c| c.is_ascii_graphic()) => Ok(()),
+        Ok(_) | Err(_) => Err(invalid(field, "must be host:port")),
+    }
+}
+
+/// `https://host[:port]/path`, or `http://…`: what goes into a request as it is. No user, no fragment.
+pub(super) fn url(field: &str, url: &str) -> Result<(), Rejection> {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let authority = rest.map_or("", |rest| rest.split(['/', '?']).next().unwrap_or_default());
+    let plain = url.chars().all(|c| c.is_ascii_graphic() && !"#\\\"<>{}|^`".contains(c));
+    if authority.is_empty() || authority.contains('@') || !plain || url.len() > URL_MAX {
+        return Err(invalid(field, format!("must be https://HOST[:PORT]/PATH of at most {URL_MAX} bytes")));
+    }
+    Ok(())
 }
 
 pub(super) fn labels(labels: &BTreeMap<String, String>) -> Result<(), Rejection> {

@@ -1,5 +1,7 @@
 //! A person approves or denies. Nobody decides on their own access (R6); one denial ends a request.
 
+use planted::{Bug, planted};
+
 use super::check::{long, not_found};
 use super::open_request::is_current;
 use super::step::Step;
@@ -49,7 +51,7 @@ fn decider(step: &Step<'_>, request: &Request) -> Result<Name, Rejection> {
     if step.state.active_person(who).is_none() {
         return Err(Rejection::Forbidden { message: "only an active person decides on requests".to_owned() });
     }
-    if step.state.conflicted(request).contains(who) {
+    if step.state.conflicted(request).contains(who) && !planted(Bug::OwnerDecides) {
         let why = if *who == request.principal { "asked for it" } else { "answers for, or is behind, who asked for it" };
         return Err(Rejection::SeparationOfDuties { who: who.clone(), why: why.to_owned() });
     }

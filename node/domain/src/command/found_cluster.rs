@@ -34,6 +34,7 @@ pub(super) fn apply(
     incarnation: u64,
     recovery_key: [u8; 32],
     first_admin: &Name,
+    feature_level: u32,
 ) -> Result<Reply, Rejection> {
     not_empty("id", &id)?;
     let facts = &step.state.cluster;
@@ -51,7 +52,8 @@ pub(super) fn apply(
     facts.id = id;
     facts.incarnation = incarnation;
     facts.recovery_key = recovery_key;
-    facts.feature_level = facts.feature_level.max(super::FEATURE_LEVEL_MAX);
+    let founded_at = if feature_level == 0 { super::feature::FOUNDED_AT } else { feature_level };
+    facts.feature_level = facts.feature_level.max(founded_at);
     step.touched.insert(RowKey::Cluster);
     if recovery {
         suspend_all(step, first_admin);

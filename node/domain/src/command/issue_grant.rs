@@ -88,9 +88,11 @@ fn under_same_name(step: &Step<'_>, old: Grant, new: Grant) -> Result<Outcome, R
                 let what = format!("{}, narrowed by {review}", what());
                 Err(Rejection::Conflict { what, expected: Index(0), current: old.version })
             }
-            GrantSource::Baseline | GrantSource::Declared | GrantSource::Request(_) | GrantSource::Review(_) => {
-                Err(Rejection::Exists { what: what() })
-            }
+            GrantSource::Baseline
+            | GrantSource::Declared
+            | GrantSource::Request(_)
+            | GrantSource::Review(_)
+            | GrantSource::BreakGlass(_) => Err(Rejection::Exists { what: what() }),
         },
     }
 }
@@ -132,7 +134,9 @@ fn check(step: &Step<'_>, terms: &Terms) -> Result<(), Rejection> {
     match terms.source {
         GrantSource::Declared if terms.name.is_none() => return Err(invalid("name", "a declared grant needs one, to be found again")),
         GrantSource::Baseline | GrantSource::Declared => {}
-        GrantSource::Request(_) | GrantSource::Review(_) => return Err(invalid("source", "only a decision makes such a grant")),
+        GrantSource::Request(_) | GrantSource::Review(_) | GrantSource::BreakGlass(_) => {
+            return Err(invalid("source", "only a decision makes such a grant"));
+        }
     }
     if !step.state.principals.contains_key(&terms.principal) {
         return Err(invalid("principal", format!("there is no principal {}", terms.principal)));

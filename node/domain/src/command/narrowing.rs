@@ -16,6 +16,7 @@ impl Command {
             | Command::RaiseFeatureLevel { .. }
             | Command::Tick
             | Command::FileReceipt { .. }
+            | Command::ReportUsage { .. }
             | Command::IssueToken { .. }
             | Command::ConfirmGrant { .. }
             | Command::OpenRequest { .. }
@@ -34,6 +35,18 @@ impl Command {
             // A bundle narrows when it is active; doing without one, or demanding a second person, takes no access away.
             Command::PublishPolicy { .. } | Command::DeactivatePolicy | Command::SetPolicyRule { .. } => false,
             Command::ActivatePolicy { .. } | Command::RollbackPolicy => true,
+            // What is found not to have been justified loses its grant.
+            Command::BreakGlass { .. } => false,
+            Command::ReviewBreakGlass { justified, .. } => !justified,
+            // What goes out takes no access away.
+            Command::PutSink { .. }
+            | Command::DeleteSink { .. }
+            | Command::AdvanceSink(_)
+            | Command::PutWitness { .. }
+            | Command::DeleteWitness { .. }
+            | Command::FileCosignature { .. } => false,
+            // What is kept of the past decides no access.
+            Command::SetRetention { .. } | Command::CreateHold { .. } | Command::ReleaseHold { .. } | Command::PruneRecords { .. } => false,
             Command::SetServing { serving, .. } => !serving,
             // What must not exist yet can only add.
             Command::PutPrincipal { expect, .. }
@@ -47,7 +60,7 @@ impl Command {
             // Applying a declared grant again may replace it by less.
             Command::IssueGrant { source, .. } => match source {
                 GrantSource::Declared => true,
-                GrantSource::Baseline | GrantSource::Request(_) | GrantSource::Review(_) => false,
+                GrantSource::Baseline | GrantSource::Request(_) | GrantSource::Review(_) | GrantSource::BreakGlass(_) => false,
             },
             Command::SetNodeRole { .. }
             | Command::DeletePrincipal { .. }

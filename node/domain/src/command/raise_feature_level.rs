@@ -1,7 +1,7 @@
 //! New commands become possible once every member knows them.
 
 use super::step::Step;
-use super::{FEATURE_LEVEL_MAX, Rejection, Reply};
+use super::{Rejection, Reply};
 use crate::member::MemberRole;
 use crate::state::rows::RowKey;
 
@@ -10,7 +10,7 @@ pub(super) fn apply(step: &mut Step<'_>, level: u32) -> Result<Reply, Rejection>
         return Ok(step.done());
     }
     let members = step.state.members.values().filter(|m| m.role != MemberRole::Removed);
-    let known_by_all = members.map(|m| m.feature_level_max).min().unwrap_or(FEATURE_LEVEL_MAX);
+    let known_by_all = members.map(|m| m.feature_level_max).min().unwrap_or(level);
     if level > known_by_all {
         return Err(Rejection::FeatureLevel { level: known_by_all, needed: level });
     }

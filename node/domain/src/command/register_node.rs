@@ -27,7 +27,9 @@ pub(super) fn apply(step: &mut Step<'_>, asked: Registration, join_token: Option
     }
     let level = step.state.cluster.feature_level;
     if asked.feature_level_max < level {
-        return Err(Rejection::FeatureLevel { level: asked.feature_level_max, needed: level });
+        let knows = asked.feature_level_max;
+        let why = format!("the node's release knows feature levels up to {knows}, and the cluster uses {level}: it takes a newer release");
+        return Err(invalid("feature_level_max", why));
     }
     let known = step.state.members.get(&asked.node).cloned();
     match &known {

@@ -8,6 +8,8 @@
 //! Reopened ◀──version moved─┘
 //! ```
 
+use planted::{Bug, planted};
+
 use super::check::{invalid, not_found};
 use super::decide_request::{is_stale, reopen};
 use super::step::Step;
@@ -24,7 +26,7 @@ pub(super) fn apply(step: &mut Step<'_>, id: RequestId, used_for: Digest, by: Op
         Ask::Window { .. } => return Err(invalid("request", "is for a window, which is a grant and not spent")),
     }
     match &request.status {
-        RequestStatus::Spent { by: earlier } if *earlier == by => return Ok(Reply::Spent),
+        RequestStatus::Spent { by: earlier } if *earlier == by || planted(Bug::AnyoneRepeatsSpending) => return Ok(Reply::Spent),
         RequestStatus::Spent { .. } => return Err(Rejection::AlreadySpent { request: id }),
         RequestStatus::Approved { .. } => {}
         RequestStatus::Pending
@@ -44,7 +46,9 @@ pub(super) fn apply(step: &mut Step<'_>, id: RequestId, used_for: Digest, by: Op
         step.put_request(request);
         return Err(Rejection::NotOpen { request: id, status: "open again: who approved it may not decide on it any more".to_owned() });
     }
-    request.status = RequestStatus::Spent { by };
+    if !planted(Bug::ApprovalNotSpent) {
+        request.status = RequestStatus::Spent { by };
+    }
     step.put_request(request);
     Ok(Reply::Spent)
 }

@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Actor, Rejection, Reply};
+use crate::break_glass::BreakGlass;
 use crate::credential::Credential;
 use crate::grant::{Grant, GrantStatus};
-use crate::id::{Digest, GrantId, Index, LockId, Name, NodeId, PolicyId, ProposalId, RequestId, ReviewId, RevocationId, TokenId};
+use crate::id::{
+    BreakGlassId, Digest, GrantId, HoldId, Index, LockId, Name, NodeId, PolicyId, ProposalId, RequestId, ReviewId, RevocationId, TokenId,
+};
 use crate::job::Job;
 use crate::limits::{PROPOSAL_KEPT, PROPOSALS_KEPT_MAX, REVIEW_CHUNK};
 use crate::lock::{Lock, LockOn};
@@ -14,12 +17,16 @@ use crate::member::{JoinToken, Member};
 use crate::policy::{Policy, PolicyFacts};
 use crate::principal::Principal;
 use crate::request::Request;
+use crate::retention::{LegalHold, Pruning, Rule};
 use crate::review::{Chunk, History, Item, Review};
 use crate::role::Role;
+use crate::sink::{Progress, Sink};
 use crate::state::rows::RowKey;
 use crate::state::{Remembered, State, Used};
 use crate::target::Target;
 use crate::time::LogTime;
+use crate::usage::{Denials, GrantUsage};
+use crate::witness::{Cosigned, Witness};
 
 pub(super) struct Step<'a> {
     pub(super) state: &'a mut State,
@@ -65,6 +72,7 @@ impl<'a> Step<'a> {
             self.state.indexes.principal(&old, false);
             self.state.indexes.touch_principal(name, self.index);
             self.touched.insert(RowKey::Principal(name.clone()));
+            self.forget_denials(|(principal, _)| principal == name);
         }
     }
 
@@ -84,6 +92,7 @@ impl<'a> Step<'a> {
             self.state.indexes.target(&old, false);
             self.state.indexes.touch_target(name, self.index);
             self.touched.insert(RowKey::Target(name.clone()));
+            self.forget_denials(|(_, target)| target == name);
         }
     }
 
@@ -134,6 +143,7 @@ impl<'a> Step<'a> {
         if let Some(old) = self.state.grants.get(&grant.id) {
             self.state.indexes.grant(old, self.now, false);
         }
+        let grant = self.state.sharing(grant, &self.state.indexes);
         self.state.indexes.grant(&grant, self.now, true);
         self.state.indexes.touch_principal(&grant.principal, self.index);
         self.touched.insert(RowKey::Grant(grant.id));
@@ -164,6 +174,40 @@ impl<'a> Step<'a> {
         if let Some(old) = self.state.grants.remove(&id) {
             self.state.indexes.grant(&old, self.now, false);
             self.touched.insert(RowKey::Grant(id));
+        }
+        if let Some(usage) = self.state.usage.remove(&id) {
+            self.state.indexes.seen -= usage.seen.len();
+            self.touched.insert(RowKey::Usage(id));
+        }
+    }
+
+    /// Use is evidence from here on.
+    pub(super) fn begin_usage(&mut self) {
+        if self.state.cluster.usage_since.is_none() {
+            self.state.cluster.usage_since = Some(self.now);
+            self.touched.insert(RowKey::Cluster);
+        }
+    }
+
+    pub(super) fn put_usage(&mut self, usage: GrantUsage) {
+        self.touched.insert(RowKey::Usage(usage.grant));
+        self.state.indexes.seen += usage.seen.len();
+        if let Some(old) = self.state.usage.insert(usage.grant, Arc::new(usage)) {
+            self.state.indexes.seen -= old.seen.len();
+        }
+    }
+
+    pub(super) fn put_denials(&mut self, denials: Denials) {
+        let key = (denials.principal.clone(), denials.target.clone());
+        self.touched.insert(RowKey::Denials(key.0.clone(), key.1.clone()));
+        self.state.denials.insert(key, denials);
+    }
+
+    fn forget_denials(&mut self, of: impl Fn(&(Name, Name)) -> bool) {
+        let keys: Vec<(Name, Name)> = self.state.denials.keys().filter(|key| of(key)).cloned().collect();
+        for key in keys {
+            self.state.denials.remove(&key);
+            self.touched.insert(RowKey::Denials(key.0, key.1));
         }
     }
 
@@ -272,6 +316,84 @@ impl<'a> Step<'a> {
     pub(super) fn remove_policy(&mut self, id: PolicyId) {
         self.state.policies.remove(&id);
         self.touched.insert(RowKey::Policy(id));
+    }
+
+    /// The grant it opened is put, and touches what it must, by itself.
+    pub(super) fn put_break_glass(&mut self, broken: BreakGlass) {
+        self.touched.insert(RowKey::BreakGlass(broken.id));
+        self.state.break_glass.insert(broken.id, broken);
+    }
+
+    pub(super) fn remove_break_glass(&mut self, id: BreakGlassId) {
+        self.state.break_glass.remove(&id);
+        self.touched.insert(RowKey::BreakGlass(id));
+    }
+
+    pub(super) fn put_sink(&mut self, sink: Sink) {
+        self.touched.insert(RowKey::Sink(sink.name.clone()));
+        self.state.sinks.insert(sink.name.clone(), sink);
+    }
+
+    pub(super) fn remove_sink(&mut self, name: &Name) {
+        self.state.sinks.remove(name);
+        self.state.sink_progress.remove(name);
+        self.touched.extend([RowKey::Sink(name.clone()), RowKey::SinkProgress(name.clone())]);
+    }
+
+    pub(super) fn put_progress(&mut self, progress: Progress) {
+        self.touched.insert(RowKey::SinkProgress(progress.sink.clone()));
+        self.state.sink_progress.insert(progress.sink.clone(), progress);
+    }
+
+    pub(super) fn put_witness(&mut self, witness: Witness) {
+        self.touched.insert(RowKey::Witness(witness.name.clone()));
+        self.state.witnesses.insert(witness.name.clone(), witness);
+    }
+
+    pub(super) fn remove_witness(&mut self, name: &Name) {
+        self.state.witnesses.remove(name);
+        self.touched.insert(RowKey::Witness(name.clone()));
+        let logs: Vec<String> = self.state.cosigned.keys().filter(|(witness, _)| witness == name).map(|(_, log)| log.clone()).collect();
+        for log in logs {
+            self.state.cosigned.remove(&(name.clone(), log.clone()));
+            self.touched.insert(RowKey::Cosigned(name.clone(), log));
+        }
+    }
+
+    pub(super) fn put_cosigned(&mut self, cosigned: Cosigned) {
+        let key = (cosigned.witness.clone(), cosigned.log.clone());
+        self.touched.insert(RowKey::Cosigned(key.0.clone(), key.1.clone()));
+        self.state.cosigned.insert(key, cosigned);
+    }
+
+    pub(super) fn put_retention_rule(&mut self, rule: Rule) {
+        self.touched.insert(RowKey::RetentionRule(rule.class));
+        self.state.retention_rules.insert(rule.class, rule);
+    }
+
+    pub(super) fn put_hold(&mut self, hold: LegalHold) {
+        self.touched.insert(RowKey::Hold(hold.id));
+        self.state.holds.insert(hold.id, hold);
+    }
+
+    pub(super) fn remove_hold(&mut self, id: HoldId) {
+        self.state.holds.remove(&id);
+        self.touched.insert(RowKey::Hold(id));
+    }
+
+    pub(super) fn put_pruning(&mut self, pruning: Pruning) {
+        Arc::make_mut(&mut self.state.retention).progress.insert(pruning.class, pruning);
+        self.touched.insert(RowKey::Retention);
+    }
+
+    /// What was planned before counts no more; where more may go now, the log is looked at again from its start.
+    pub(super) fn retention_changed(&mut self, again: bool) {
+        let facts = Arc::make_mut(&mut self.state.retention);
+        facts.changed = self.index;
+        if again {
+            facts.progress.values_mut().for_each(|pruning| pruning.through = 0);
+        }
+        self.touched.insert(RowKey::Retention);
     }
 
     pub(super) fn put_policy_facts(&mut self, facts: PolicyFacts) {

@@ -1,8 +1,11 @@
+mod break_glass;
 mod cluster;
 mod grants;
 mod nouns;
+mod outbound;
 mod policy;
 mod requests;
+mod retention;
 mod reviews;
 mod time;
 mod twins;

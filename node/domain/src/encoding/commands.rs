@@ -2,19 +2,49 @@
 
 use std::collections::BTreeMap;
 
-use super::entities::StoredTerms;
+use super::entities::{StoredCursor, StoredHeld, StoredSinkTerms, StoredTerms, StoredWitness};
 use super::parts::{
-    StoredNodeReceipt, StoredOperation, StoredPermission, StoredScram, StoredSealed, actor, ask, choice, expect, grant_source, lock_on,
-    principal_kind, target_selector, upstream_tls,
+    StoredAccess, StoredNodeReceipt, StoredOperation, StoredPermission, StoredScram, StoredSealed, actor, ask, choice, expect,
+    grant_source, lock_on, principal_kind, target_selector, upstream_tls,
 };
 use super::wire::{stored_enum, stored_struct};
-use crate::command::{Command, Decide, Proposal, Rejection, Reply};
+use crate::command::{Advance, Command, Decide, Proposal, Rejection, Reply};
+use crate::usage::{Denied, UsedAccess, UsedGrant};
 
 stored_struct!(StoredDecide = Decide {
     item: u32 [uint32, tag = 1],
     seen: u64 [uint64, tag = 2],
     choice: choice::Stored [message, required, tag = 3],
     rationale: String [string, tag = 4],
+});
+
+stored_struct!(StoredUsedAccess = UsedAccess {
+    access: StoredAccess [message, required, tag = 1],
+    operations: u64 [uint64, tag = 2],
+    rows: u64 [uint64, tag = 3],
+});
+
+stored_struct!(StoredUsedGrant = UsedGrant {
+    grant: u64 [uint64, tag = 1],
+    operations: u64 [uint64, tag = 2],
+    rows: u64 [uint64, tag = 3],
+    accesses: Vec<StoredUsedAccess> [message, repeated, tag = 4],
+});
+
+stored_struct!(StoredDenied = Denied {
+    principal: String [string, tag = 1],
+    target: String [string, tag = 2],
+    operations: u64 [uint64, tag = 3],
+});
+
+stored_struct!(StoredAdvance = Advance {
+    sink: String [string, tag = 1],
+    created: u64 [uint64, tag = 2],
+    from: StoredCursor [message, required, tag = 3],
+    to: StoredCursor [message, required, tag = 4],
+    delivered: u64 [uint64, tag = 5],
+    abandoned: u64 [uint64, tag = 6],
+    error: Option<String> [string, optional, tag = 7],
 });
 
 stored_struct!(StoredProposal = Proposal {
@@ -24,13 +54,14 @@ stored_struct!(StoredProposal = Proposal {
     command: command::Stored [message, required, tag = 4],
 });
 
-// Tags: 1–19 cluster, 20–49 nouns, 50–79 access, 80–99 reviews, 100–109 policy.
+// Tags: 1–19 cluster, 20–49 nouns, 50–79 access, 80–89 reviews, 90–95 retention, 100–109 policy, 110–119 outbound, 120–129 break-glass.
 stored_enum!(command = Command {
     1 FoundCluster {
         id: String [string, tag = 1],
         incarnation: u64 [uint64, tag = 2],
         recovery_key: Vec<u8> [bytes = "vec", tag = 3],
         first_admin: String [string, tag = 4],
+        feature_level: u32 [uint32, tag = 5],
     },
     2 RegisterNode {
         node: u64 [uint64, tag = 1],
@@ -211,6 +242,33 @@ stored_enum!(command = Command {
         ends_series: bool [bool, tag = 4],
     },
 
+    84 ReportUsage {
+        grants: Vec<StoredUsedGrant> [message, repeated, tag = 1],
+        denials: Vec<StoredDenied> [message, repeated, tag = 2],
+    },
+
+    90 SetRetention {
+        class: u32 [uint32, tag = 1],
+        keep: Option<u64> [uint64, optional, tag = 2],
+        reason: String [string, tag = 3],
+    },
+    91 CreateHold {
+        on: StoredHeld [message, required, tag = 1],
+        reason: String [string, tag = 2],
+        two_people: bool [bool, tag = 3],
+    },
+    92 ReleaseHold {
+        hold: u64 [uint64, tag = 1],
+        reason: String [string, tag = 2],
+    },
+    93 PruneRecords {
+        class: u32 [uint32, tag = 1],
+        seen: u64 [uint64, tag = 2],
+        before: u64 [uint64, tag = 3],
+        through: u64 [uint64, tag = 4],
+        leaves: Vec<u64> [uint64, repeated, tag = 5],
+    },
+
     100 PublishPolicy {
         bundle: Vec<u8> [bytes = "vec", tag = 1],
         digest: Vec<u8> [bytes = "vec", tag = 2],
@@ -221,6 +279,46 @@ stored_enum!(command = Command {
     102 RollbackPolicy {},
     103 DeactivatePolicy {},
     104 SetPolicyRule { two_people: bool [bool, tag = 1] },
+
+    110 PutSink {
+        name: String [string, tag = 1],
+        terms: StoredSinkTerms [message, required, tag = 2],
+        sealed: Option<StoredSealed> [message, optional, tag = 3],
+        start: StoredCursor [message, required, tag = 4],
+        expect: expect::Stored [message, required, tag = 5],
+    },
+    111 DeleteSink {
+        name: String [string, tag = 1],
+        expect: expect::Stored [message, required, tag = 2],
+    },
+    112 AdvanceSink { advance(0): StoredAdvance [message, required, tag = 1] },
+    115 PutWitness {
+        witness: StoredWitness [message, required, tag = 1],
+        expect: expect::Stored [message, required, tag = 2],
+    },
+    116 DeleteWitness {
+        name: String [string, tag = 1],
+        expect: expect::Stored [message, required, tag = 2],
+    },
+    117 FileCosignature {
+        witness: String [string, tag = 1],
+        note: String [string, tag = 2],
+    },
+
+    120 BreakGlass {
+        principal: String [string, tag = 1],
+        target: String [string, tag = 2],
+        permissions: Vec<StoredPermission> [message, repeated, tag = 3],
+        length: u64 [uint64, tag = 4],
+        review_within: u64 [uint64, tag = 5],
+        reason: String [string, tag = 6],
+        ticket: String [string, tag = 7],
+    },
+    121 ReviewBreakGlass {
+        id: u64 [uint64, tag = 1],
+        justified: bool [bool, tag = 2],
+        note: String [string, tag = 3],
+    },
 });
 
 stored_enum!(reply = Reply {

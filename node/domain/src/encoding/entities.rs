@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use super::DecodeError;
 use super::commands::reply;
 use super::parts::{
-    StoredDecision, StoredNodeReceipt, StoredPermission, StoredReviewed, StoredScope, StoredScram, StoredSealed, ask, choice, grant_source,
-    grant_status, lock_on, principal_kind, request_status, review_status, reviewers, serving, target_selector, upstream_tls,
+    StoredAccess, StoredDecision, StoredNodeReceipt, StoredPermission, StoredReviewed, StoredScope, StoredScram, StoredSealed, ask, choice,
+    destination, grant_source, grant_status, lock_on, principal_kind, request_status, review_status, reviewers, serving, target_selector,
+    upstream_tls,
 };
 use super::wire::{Wire, stored_enum, stored_struct};
+use crate::break_glass::{BreakGlass, Reviewed};
 use crate::credential::Credential;
 use crate::grant::Grant;
 use crate::id::{Index, Name, TokenId};
@@ -18,11 +20,15 @@ use crate::member::{JoinToken, Member, Receipt};
 use crate::policy::{Policy, PolicyFacts};
 use crate::principal::{Principal, Token};
 use crate::request::{Decision, Request};
+use crate::retention::{Held, LegalHold, Plan, Pruning, RecordClass, RetentionFacts, Rule, Runs};
 use crate::review::{Chunk, Handed, History, Item, ItemDecision, Review, Subject, Terms};
 use crate::role::Role;
+use crate::sink::{Cursor, Failing, Progress, Selection, Sink, Terms as SinkTerms};
 use crate::state::{ClusterFacts, Remembered};
 use crate::target::Target;
 use crate::time::LogTime;
+use crate::usage::{Count, Denials, GrantUsage, Seen};
+use crate::witness::{Cosigned, CosignedHead, Witness};
 
 /// What the clock row holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +49,7 @@ stored_struct!(StoredFacts = ClusterFacts {
     narrowed: u64 [uint64, tag = 4],
     recovery_key: Vec<u8> [bytes = "vec", tag = 5],
     policy: Option<StoredPolicyFacts> [message, optional, tag = 20],
+    usage_since: Option<u64> [uint64, optional, tag = 21],
 });
 
 stored_struct!(StoredPolicyFacts = PolicyFacts {
@@ -61,6 +68,119 @@ stored_struct!(StoredPolicy = Policy {
     published_by: String [string, tag = 6],
     published: u64 [uint64, tag = 7],
     version: u64 [uint64, tag = 8],
+});
+
+stored_struct!(StoredCount = Count {
+    first: u64 [uint64, tag = 1],
+    last: u64 [uint64, tag = 2],
+    operations: u64 [uint64, tag = 3],
+    rows: u64 [uint64, tag = 4],
+});
+
+stored_struct!(StoredSeen = Seen {
+    access: StoredAccess [message, required, tag = 1],
+    count: StoredCount [message, required, tag = 2],
+});
+
+stored_struct!(StoredUsage = GrantUsage {
+    grant: u64 [uint64, tag = 1],
+    total: StoredCount [message, required, tag = 2],
+    seen: Vec<StoredSeen> [message, repeated, tag = 3],
+    by_roles: StoredCount [message, required, tag = 4],
+    more: StoredCount [message, required, tag = 5],
+});
+
+stored_struct!(StoredDenials = Denials {
+    principal: String [string, tag = 1],
+    target: String [string, tag = 2],
+    count: StoredCount [message, required, tag = 3],
+});
+
+stored_struct!(StoredBreakGlass = BreakGlass {
+    id: u64 [uint64, tag = 1],
+    by: String [string, tag = 2],
+    principal: String [string, tag = 3],
+    target: String [string, tag = 4],
+    grant: u64 [uint64, tag = 5],
+    reason: String [string, tag = 6],
+    ticket: String [string, tag = 7],
+    opened: u64 [uint64, tag = 8],
+    expires: u64 [uint64, tag = 9],
+    review_due: u64 [uint64, tag = 10],
+    conflicted: Vec<String> [string, repeated, tag = 11],
+    review: Option<StoredAfterwards> [message, optional, tag = 12],
+    version: u64 [uint64, tag = 13],
+});
+
+stored_struct!(StoredAfterwards = Reviewed {
+    by: String [string, tag = 1],
+    at: u64 [uint64, tag = 2],
+    justified: bool [bool, tag = 3],
+    note: String [string, tag = 4],
+});
+
+stored_struct!(StoredSelection = Selection {
+    events: Vec<u32> [uint32, repeated, tag = 1],
+    logs: Vec<u32> [uint32, repeated, tag = 2],
+});
+
+stored_struct!(StoredSinkTerms = SinkTerms {
+    destination: destination::Stored [message, required, tag = 1],
+    selection: StoredSelection [message, required, tag = 2],
+    roots_pem: String [string, tag = 3],
+    give_up: Option<u64> [uint64, optional, tag = 4],
+    active: bool [bool, tag = 5],
+});
+
+stored_struct!(StoredSink = Sink {
+    name: String [string, tag = 1],
+    terms: StoredSinkTerms [message, required, tag = 2],
+    sealed: Option<StoredSealed> [message, optional, tag = 3],
+    created: u64 [uint64, tag = 4],
+    version: u64 [uint64, tag = 5],
+});
+
+stored_struct!(StoredCursor = Cursor {
+    control: u64 [uint64, tag = 1],
+    audit: u64 [uint64, tag = 2],
+    time: u64 [uint64, tag = 3],
+});
+
+stored_struct!(StoredFailing = Failing {
+    since: u64 [uint64, tag = 1],
+    attempts: u32 [uint32, tag = 2],
+    error: String [string, tag = 3],
+});
+
+stored_struct!(StoredProgress = Progress {
+    sink: String [string, tag = 1],
+    created: u64 [uint64, tag = 2],
+    cursor: StoredCursor [message, required, tag = 3],
+    delivered: u64 [uint64, tag = 4],
+    abandoned: u64 [uint64, tag = 5],
+    last_delivered: Option<u64> [uint64, optional, tag = 6],
+    failing: Option<StoredFailing> [message, optional, tag = 7],
+});
+
+stored_struct!(StoredWitness = Witness {
+    name: String [string, tag = 1],
+    url: String [string, tag = 2],
+    key: String [string, tag = 3],
+    roots_pem: String [string, tag = 4],
+    interval: u64 [uint64, tag = 5],
+    version: u64 [uint64, tag = 6],
+});
+
+stored_struct!(StoredCosignedHead = CosignedHead {
+    size: u64 [uint64, tag = 1],
+    note: String [string, tag = 2],
+    filed: u64 [uint64, tag = 3],
+});
+
+stored_struct!(StoredCosigned = Cosigned {
+    witness: String [string, tag = 1],
+    log: String [string, tag = 2],
+    heads: Vec<StoredCosignedHead> [message, repeated, tag = 3],
 });
 
 /// A checkpoint key, and the index from which it counts.
@@ -340,4 +460,73 @@ stored_struct!(StoredReceipt = Receipt {
 stored_struct!(StoredRemembered = Remembered {
     at: u64 [uint64, tag = 1],
     reply: reply::Stored [message, required, tag = 2],
+});
+
+stored_struct!(StoredRetentionRule = Rule {
+    class: u32 [uint32, tag = 1],
+    keep: Option<u64> [uint64, optional, tag = 2],
+    reason: String [string, tag = 3],
+    by: String [string, tag = 4],
+    at: u64 [uint64, tag = 5],
+    version: u64 [uint64, tag = 6],
+});
+
+stored_struct!(StoredHeld = Held {
+    principal: Option<String> [string, optional, tag = 1],
+    target: Option<String> [string, optional, tag = 2],
+    run: Option<String> [string, optional, tag = 3],
+    from: Option<u64> [uint64, optional, tag = 4],
+    until: Option<u64> [uint64, optional, tag = 5],
+});
+
+stored_struct!(StoredHold = LegalHold {
+    id: u64 [uint64, tag = 1],
+    on: StoredHeld [message, required, tag = 2],
+    reason: String [string, tag = 3],
+    by: String [string, tag = 4],
+    at: u64 [uint64, tag = 5],
+    two_people: bool [bool, tag = 6],
+});
+
+impl Wire for Runs {
+    type Stored = Vec<u64>;
+
+    fn store(&self) -> Vec<u64> {
+        self.as_pairs().to_vec()
+    }
+
+    fn load(stored: Vec<u64>) -> Result<Self, DecodeError> {
+        Runs::from_pairs(stored).ok_or_else(|| DecodeError::Value("runs of leaves: not in order".into()))
+    }
+}
+
+stored_struct!(StoredPlan = Plan {
+    index: u64 [uint64, tag = 1],
+    at: u64 [uint64, tag = 2],
+    before: u64 [uint64, tag = 3],
+    leaves: Vec<u64> [uint64, repeated, tag = 4],
+});
+
+stored_struct!(StoredPruning = Pruning {
+    class: u32 [uint32, tag = 1],
+    through: u64 [uint64, tag = 2],
+    pruned: u64 [uint64, tag = 3],
+    last: Option<StoredPlan> [message, optional, tag = 4],
+});
+
+impl Wire for BTreeMap<RecordClass, Pruning> {
+    type Stored = Vec<StoredPruning>;
+
+    fn store(&self) -> Self::Stored {
+        self.values().map(Wire::store).collect()
+    }
+
+    fn load(stored: Self::Stored) -> Result<Self, DecodeError> {
+        stored.into_iter().map(|one| Pruning::load(one).map(|pruning| (pruning.class, pruning))).collect()
+    }
+}
+
+stored_struct!(StoredRetention = RetentionFacts {
+    changed: u64 [uint64, tag = 1],
+    progress: Vec<StoredPruning> [message, repeated, tag = 2],
 });

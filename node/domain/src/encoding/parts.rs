@@ -16,7 +16,9 @@ use crate::permission::{Pattern, Permission, PermissionSet, Segment};
 use crate::policy::{AskedUnder, Hold};
 use crate::principal::{PrincipalKind, ScramVerifier, TokenUse};
 use crate::request::{Ask, Decision, RequestStatus};
+use crate::retention::RecordClass;
 use crate::review::{Access as Reviewed, Choice, Overdue, ReviewStatus, Reviewers, Risk, Scope};
+use crate::sink::{Destination, EventKind, MailTls, RecordFormat, StreamedLog};
 use crate::target::UpstreamTls;
 
 stored_code!(Protocol { 1 Assize, 2 Postgres });
@@ -30,6 +32,17 @@ stored_code!(TokenUse { 1 Gateway, 2 Admin });
 stored_code!(Risk { 1 Low, 2 Medium, 3 High });
 stored_code!(Overdue { 1 Keep, 2 Suspend, 3 Revoke });
 stored_code!(MemberRole { 1 Voter, 2 Learner, 3 Removed });
+stored_code!(RecordFormat { 1 Ocsf, 2 Cef, 3 Json });
+stored_code!(MailTls { 1 Implicit, 2 Starttls });
+stored_code!(StreamedLog { 1 Control, 2 Audit });
+stored_code!(EventKind {
+    1 RequestOpened, 2 RequestDecided, 3 RequestWithdrawn, 4 RequestExpired,
+    10 ReviewOpened, 11 ReviewReminder, 12 ReviewDue, 13 ReviewDecided, 14 ReviewClosed,
+    20 GrantIssued, 21 GrantRevoked, 22 TokenRevoked, 30 LockCreated, 31 LockDeleted,
+    35 BreakGlassOpened, 36 BreakGlassReviewed,
+    40 PolicyChanged, 41 ClusterChanged, 42 SinkChanged,
+});
+stored_code!(RecordClass { 1 Operations, 2 Statements, 3 Sessions, 4 Decisions, 5 Checks });
 stored_code!(Cancelled { 1 Idle, 2 Cancelled, 3 Pending, 4 Unknown });
 
 /// Columns, where they are known: a message of its own, because none known and none touched are two things.
@@ -130,6 +143,25 @@ stored_enum!(principal_kind = PrincipalKind {
     },
 });
 
+stored_enum!(destination = Destination {
+    1 Webhook { url: String [string, tag = 1] },
+    2 Syslog {
+        address: String [string, tag = 1],
+        server_name: Option<String> [string, optional, tag = 2],
+        format: u32 [uint32, tag = 3],
+    },
+    3 Otlp { url: String [string, tag = 1] },
+    4 Slack {},
+    5 Teams {},
+    6 Mail {
+        address: String [string, tag = 1],
+        tls: u32 [uint32, tag = 2],
+        from: String [string, tag = 3],
+        to: Vec<String> [string, repeated, tag = 4],
+        username: String [string, tag = 5],
+    },
+});
+
 stored_enum!(upstream_tls = UpstreamTls {
     1 VerifyFull {
         roots_pem: String [string, tag = 1],
@@ -150,6 +182,7 @@ stored_enum!(grant_source = GrantSource {
     2 Declared {},
     3 Request { request(0): u64 [uint64, tag = 1] },
     4 Review { review(0): u64 [uint64, tag = 1] },
+    5 BreakGlass { broken(0): u64 [uint64, tag = 1] },
 });
 
 stored_enum!(grant_status = GrantStatus {
@@ -266,6 +299,7 @@ stored_struct!(StoredScope = Scope {
     labels: std::collections::BTreeMap<String, String> [btree_map = "string, string", tag = 6],
     verbs: Vec<u32> [uint32, repeated, tag = 7],
     risk_from: Option<u32> [uint32, optional, tag = 8],
+    unused_for: Option<u64> [uint64, optional, tag = 9],
 });
 
 stored_struct!(StoredReviewed = Reviewed {

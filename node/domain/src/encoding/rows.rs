@@ -8,7 +8,8 @@ use sha2::{Digest as _, Sha256};
 use super::entities::Clock;
 use super::wire::Wire;
 use super::{DecodeError, from_bytes, to_bytes};
-use crate::id::{Digest, ProposalId, ReviewId};
+use crate::id::{Digest, Name, ProposalId, ReviewId};
+use crate::retention::RetentionFacts;
 use crate::state::State;
 use crate::state::rows::RowKey;
 
@@ -31,6 +32,16 @@ const REVIEW_ITEMS: u8 = 16;
 const REVIEW_HISTORY: u8 = 17;
 // 18 and 19 are kept for reviews.
 const POLICY: u8 = 20;
+const USAGE: u8 = 21;
+const DENIALS: u8 = 22;
+const SINK: u8 = 25;
+const SINK_PROGRESS: u8 = 26;
+const WITNESS: u8 = 27;
+const COSIGNED: u8 = 28;
+const BREAK_GLASS: u8 = 29;
+const RETENTION_RULE: u8 = 32;
+const HOLD: u8 = 33;
+const RETENTION: u8 = 34;
 
 impl RowKey {
     /// The key on disk.
@@ -54,8 +65,23 @@ impl RowKey {
             RowKey::ReviewItems(id, chunk) => key(REVIEW_ITEMS, &part_of_review(*id, *chunk)),
             RowKey::ReviewHistory(id, item) => key(REVIEW_HISTORY, &part_of_review(*id, *item)),
             RowKey::Policy(id) => key(POLICY, &id.0.to_be_bytes()),
+            RowKey::Usage(id) => key(USAGE, &id.0.to_be_bytes()),
+            RowKey::Denials(principal, target) => key(DENIALS, &pair(principal, target.as_str())),
+            RowKey::Sink(name) => key(SINK, name.as_str().as_bytes()),
+            RowKey::SinkProgress(name) => key(SINK_PROGRESS, name.as_str().as_bytes()),
+            RowKey::Witness(name) => key(WITNESS, name.as_str().as_bytes()),
+            RowKey::Cosigned(witness, log) => key(COSIGNED, &pair(witness, log)),
+            RowKey::BreakGlass(id) => key(BREAK_GLASS, &id.0.to_be_bytes()),
+            RowKey::RetentionRule(class) => key(RETENTION_RULE, &class.store().to_be_bytes()),
+            RowKey::Hold(id) => key(HOLD, &id.0.to_be_bytes()),
+            RowKey::Retention => vec![RETENTION],
         }
     }
+}
+
+/// A name holds no NUL, so that keys sort as the pairs do.
+fn pair(name: &Name, of: &str) -> Vec<u8> {
+    [name.as_str().as_bytes(), b"\0", of.as_bytes()].concat()
 }
 
 fn part_of_review(review: ReviewId, number: u32) -> [u8; 12] {
@@ -93,6 +119,16 @@ pub fn encode_row(state: &State, row: &RowKey) -> (Vec<u8>, Option<Vec<u8>>) {
         RowKey::ReviewItems(id, chunk) => value(state.review_items.get(&(*id, *chunk)).map(AsRef::as_ref)),
         RowKey::ReviewHistory(id, item) => value(state.review_history.get(&(*id, *item))),
         RowKey::Policy(id) => value(state.policies.get(id)),
+        RowKey::Usage(id) => value(state.usage.get(id).map(AsRef::as_ref)),
+        RowKey::Denials(principal, target) => value(state.denials.get(&(principal.clone(), target.clone()))),
+        RowKey::Sink(name) => value(state.sinks.get(name)),
+        RowKey::SinkProgress(name) => value(state.sink_progress.get(name)),
+        RowKey::Witness(name) => value(state.witnesses.get(name)),
+        RowKey::Cosigned(witness, log) => value(state.cosigned.get(&(witness.clone(), log.clone()))),
+        RowKey::BreakGlass(id) => value(state.break_glass.get(id)),
+        RowKey::RetentionRule(class) => value(state.retention_rules.get(class)),
+        RowKey::Hold(id) => value(state.holds.get(id)),
+        RowKey::Retention => value(Some(&*state.retention).filter(|facts| **facts != RetentionFacts::default())),
     };
     (row.to_bytes(), value)
 }
@@ -234,6 +270,66 @@ impl State {
                 same(&RowKey::Policy(policy.id), key)?;
                 self.policies.insert(policy.id, policy);
                 Ok(())
+            }
+            USAGE => {
+                let usage: crate::usage::GrantUsage = entity(value)?;
+                same(&RowKey::Usage(usage.grant), key)?;
+                self.usage.insert(usage.grant, Arc::new(usage));
+                Ok(())
+            }
+            DENIALS => {
+                let denials: crate::usage::Denials = entity(value)?;
+                let names = (denials.principal.clone(), denials.target.clone());
+                same(&RowKey::Denials(names.0.clone(), names.1.clone()), key)?;
+                self.denials.insert(names, denials);
+                Ok(())
+            }
+            SINK => {
+                let sink: crate::sink::Sink = entity(value)?;
+                same(&RowKey::Sink(sink.name.clone()), key)?;
+                self.sinks.insert(sink.name.clone(), sink);
+                Ok(())
+            }
+            SINK_PROGRESS => {
+                let progress: crate::sink::Progress = entity(value)?;
+                same(&RowKey::SinkProgress(progress.sink.clone()), key)?;
+                self.sink_progress.insert(progress.sink.clone(), progress);
+                Ok(())
+            }
+            WITNESS => {
+                let witness: crate::witness::Witness = entity(value)?;
+                same(&RowKey::Witness(witness.name.clone()), key)?;
+                self.witnesses.insert(witness.name.clone(), witness);
+                Ok(())
+            }
+            COSIGNED => {
+                let cosigned: crate::witness::Cosigned = entity(value)?;
+                let held = (cosigned.witness.clone(), cosigned.log.clone());
+                same(&RowKey::Cosigned(held.0.clone(), held.1.clone()), key)?;
+                self.cosigned.insert(held, cosigned);
+                Ok(())
+            }
+            BREAK_GLASS => {
+                let broken: crate::break_glass::BreakGlass = entity(value)?;
+                same(&RowKey::BreakGlass(broken.id), key)?;
+                self.break_glass.insert(broken.id, broken);
+                Ok(())
+            }
+            RETENTION_RULE => {
+                let rule: crate::retention::Rule = entity(value)?;
+                same(&RowKey::RetentionRule(rule.class), key)?;
+                self.retention_rules.insert(rule.class, rule);
+                Ok(())
+            }
+            HOLD => {
+                let hold: crate::retention::LegalHold = entity(value)?;
+                same(&RowKey::Hold(hold.id), key)?;
+                self.holds.insert(hold.id, hold);
+                Ok(())
+            }
+            RETENTION => {
+                self.retention = Arc::new(entity(value)?);
+                same(&RowKey::Retention, key)
             }
             kind => Err(DecodeError::Unknown { what: "row kind", code: kind.into() }),
         }

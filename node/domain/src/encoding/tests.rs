@@ -76,6 +76,13 @@ fn every_row_reads_back_and_keeps_its_bytes() {
     assert_eq!(loaded.receipts, state.receipts);
     assert_eq!(loaded.proposals, state.proposals);
     assert_eq!(loaded.policies, state.policies);
+    assert_eq!(loaded.sinks, state.sinks);
+    assert_eq!(loaded.sink_progress, state.sink_progress);
+    assert_eq!(loaded.witnesses, state.witnesses);
+    assert_eq!(loaded.cosigned, state.cosigned);
+    assert_eq!(loaded.retention_rules, state.retention_rules);
+    assert_eq!(loaded.holds, state.holds);
+    assert_eq!(loaded.retention, state.retention);
 }
 
 #[test]

@@ -10,8 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::DecodeError;
-use crate::id::{BootId, Digest, GrantId, Index, LockId, Name, NodeId, PolicyId, ProposalId, RequestId, ReviewId, RevocationId, TokenId};
+use crate::id::{
+    BootId, BreakGlassId, Digest, GrantId, HoldId, Index, LockId, Name, NodeId, PolicyId, ProposalId, RequestId, ReviewId, RevocationId,
+    RunId, TokenId,
+};
 use crate::operation::Verb;
+use crate::sink::{EventKind, StreamedLog};
 use crate::time::LogTime;
 
 /// A domain type with a stored form.
@@ -58,7 +62,7 @@ macro_rules! numbers {
     )*};
 }
 
-numbers!(Index, LogTime, NodeId, BootId, GrantId, RequestId, ReviewId, LockId, TokenId, RevocationId, PolicyId);
+numbers!(Index, LogTime, NodeId, BootId, GrantId, RequestId, ReviewId, LockId, TokenId, RevocationId, PolicyId, BreakGlassId, HoldId);
 
 /// Strings that are checked when they are read.
 macro_rules! checked {
@@ -77,7 +81,7 @@ macro_rules! checked {
     )*};
 }
 
-checked!(Name, ProposalId);
+checked!(Name, ProposalId, RunId);
 
 impl Wire for Arc<str> {
     type Stored = String;
@@ -194,7 +198,7 @@ macro_rules! sets {
     )*};
 }
 
-sets!(Name, String, Verb);
+sets!(Name, String, Verb, EventKind, StreamedLog);
 
 /// An enum without data, stored as a number. Zero is never used, so a missing field is an error.
 macro_rules! stored_code {

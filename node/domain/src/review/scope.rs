@@ -1,6 +1,7 @@
 //! What a review is about: which grants and tokens it takes in, and how risky each is.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::{Item, Risk, Subject};
 use crate::grant::{Grant, TargetSelector};
@@ -27,6 +28,8 @@ pub struct Scope {
     /// Grants with one of these verbs.
     pub verbs: BTreeSet<Verb>,
     pub risk_from: Option<Risk>,
+    /// Grants that were not used for at least this long. It takes in no tokens: their use is not counted.
+    pub unused_for: Option<Duration>,
 }
 
 /// Everything in scope at the log time of this state, in the order of principals and ids: the same on every node.
@@ -40,11 +43,11 @@ pub(crate) fn population(state: &State, scope: &Scope) -> Vec<Item> {
             }
             reached = true;
             let risk = risk_of_grant(state, grant);
-            if scope.grants && scope.takes_verbs(state, grant) && scope.takes_risk(risk) {
+            if scope.grants && scope.takes_verbs(state, grant) && scope.takes_risk(risk) && scope.takes_unused(state, grant) {
                 items.push(item(state, principal, &grant.granted_by, Subject::Grant(Box::new(grant.clone())), risk));
             }
         }
-        if !scope.tokens || !reached || !scope.verbs.is_empty() {
+        if !scope.tokens || !reached || !scope.verbs.is_empty() || scope.unused_for.is_some() {
             continue;
         }
         for token in principal.tokens.values().filter(|token| token.expires.is_none_or(|end| state.now < end)) {
@@ -82,6 +85,10 @@ impl Scope {
 
     fn takes_verbs(&self, state: &State, grant: &Grant) -> bool {
         self.verbs.is_empty() || permissions(state, grant).any(|p| !p.verbs.is_disjoint(&self.verbs))
+    }
+
+    fn takes_unused(&self, state: &State, grant: &Grant) -> bool {
+        self.unused_for.is_none_or(|span| state.unused_since(grant).is_some_and(|since| since.after(span) <= state.now))
     }
 
     fn takes_risk(&self, risk: Risk) -> bool {

@@ -9,6 +9,7 @@ use crate::job::Job;
 use crate::limits::{GRANT_KEPT, REQUEST_KEPT, REVIEW_KEPT};
 use crate::lock::{Lock, LockOn};
 use crate::member::JoinToken;
+use crate::permission::PermissionSet;
 use crate::principal::{Principal, PrincipalKind};
 use crate::request::{Ask, Request, RequestStatus};
 use crate::review::{Review, ReviewStatus};
@@ -39,6 +40,10 @@ pub(crate) struct Indexes {
     /// When the next review under the same terms opens.
     pub(crate) reviews_repeat: OrdSet<(LogTime, ReviewId)>,
     pub(crate) proposals_by_age: OrdSet<(LogTime, ProposalId)>,
+    /// What grants allow, and how many of them: equal sets are held once.
+    pub(crate) permission_sets: OrdMap<PermissionSet, u32>,
+    /// Objects told apart in all usage.
+    pub(crate) seen: usize,
 
     /// For every principal and target: the entry at which anything that admission reads about it last changed.
     pub(crate) touched_principal: OrdMap<Name, Index>,
@@ -148,6 +153,19 @@ impl Indexes {
         }
     }
 
+    fn count_permissions(&mut self, permissions: &PermissionSet, there: bool) {
+        match (self.permission_sets.get_mut(permissions), there) {
+            (Some(count), true) => *count += 1,
+            (None, true) => {
+                self.permission_sets.insert(permissions.clone(), 1);
+            }
+            (Some(count), false) if *count > 1 => *count -= 1,
+            (_, false) => {
+                self.permission_sets.remove(permissions);
+            }
+        }
+    }
+
     /// `now` tells whether the grant has ended: it must be the log time the grant was last indexed at.
     pub(crate) fn grant(&mut self, grant: &Grant, now: LogTime, there: bool) {
         let ended = grant.has_ended(now);
@@ -166,6 +184,7 @@ impl Indexes {
                 set(&mut self.uses, (Used::Role(role.clone()), user.clone()), there);
             }
         }
+        self.count_permissions(&grant.permissions, there);
         if let Some(name) = &grant.name {
             match (self.grant_named.get(name).copied(), there) {
                 (Some(latest), true) if latest > grant.id => {}
@@ -289,18 +308,43 @@ impl State {
         self.principals.values().for_each(|p| indexes.principal(p, true));
         self.targets.values().for_each(|t| indexes.target(t, true));
         self.jobs.values().for_each(|j| indexes.job(j, true));
-        self.grants.values().for_each(|g| indexes.grant(g, self.now, true));
+        for (id, grant) in std::mem::take(&mut self.grants) {
+            let grant = self.sharing(grant, &indexes);
+            indexes.grant(&grant, self.now, true);
+            self.grants.insert(id, grant);
+        }
         self.requests.values().for_each(|r| indexes.request(r, true));
         self.locks.values().for_each(|l| indexes.lock(l, true));
         self.reviews.values().for_each(|r| indexes.review(r, true));
         self.join_tokens.values().for_each(|t| indexes.join_token(t, true));
         self.proposals.iter().for_each(|(id, r)| indexes.proposal(id, r.at, true));
+        indexes.seen = self.usage.values().map(|usage| usage.seen.len()).sum();
         indexes.touch_all(self.applied);
         self.indexes = indexes;
     }
 }
 
 impl State {
+    /// The same grant, with what others hold as well held once: a cluster has many grants of few kinds.
+    pub(crate) fn sharing(&self, mut grant: Grant, indexes: &Indexes) -> Grant {
+        let principal = |name: &mut Name| {
+            if let Some((held, _)) = self.principals.get_key_value(name) {
+                name.clone_from(held);
+            }
+        };
+        principal(&mut grant.principal);
+        principal(&mut grant.granted_by);
+        if let TargetSelector::Name(name) = &mut grant.target
+            && let Some((held, _)) = self.targets.get_key_value(name)
+        {
+            name.clone_from(held);
+        }
+        if let Some((held, _)) = indexes.permission_sets.get_key_value(&grant.permissions) {
+            grant.permissions.clone_from(held);
+        }
+        grant
+    }
+
     /// A grant's time has come: it moves to the ended ones, or (`true`) it may be forgotten. `before` is any moment
     /// up to which it had not ended.
     pub(crate) fn pass_grant(&mut self, id: GrantId, at: LogTime, now: LogTime) -> bool {

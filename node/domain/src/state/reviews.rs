@@ -76,12 +76,26 @@ impl State {
             Some(to) => to == person,
             None => review.terms.stages.get(stage as usize).is_some_and(|reviewers| self.is_asked(person, review, reviewers, item)),
         };
-        let fallback = review.terms.fallback.contains(person) && (review.is_escalated(self.now) || self.asks_nobody(review, stage, item));
-        if asked || fallback {
+        if asked || (review.terms.fallback.contains(person) && self.asks_fallback(review, stage, item)) {
             Ok(())
         } else {
             Err(Rejection::Forbidden { message: format!("{person} is not a reviewer of item {number} of {}", review.id) })
         }
+    }
+
+    /// The fallback reviewers who may decide on an item that waits for a decision, because time has passed or because nobody
+    /// else can.
+    pub fn escalated_to(&self, review: &Review, number: u32, item: &Item) -> Vec<Name> {
+        let waits = matches!(self.standing(review, number, item), Standing::Waits { .. });
+        let stage = review.stage(self.review_history.get(&(review.id, number)));
+        if review.is_closed() || !waits || !self.asks_fallback(review, stage, item) {
+            return Vec::new();
+        }
+        review.terms.fallback.iter().filter(|person| self.may_review(person, review, number, item).is_ok()).cloned().collect()
+    }
+
+    fn asks_fallback(&self, review: &Review, stage: u32, item: &Item) -> bool {
+        review.is_escalated(self.now) || self.asks_nobody(review, stage, item)
     }
 
     fn is_asked(&self, person: &Name, review: &Review, reviewers: &Reviewers, item: &Item) -> bool {

@@ -3,7 +3,8 @@
 //! `apply` names the rows it changed ([`RowKey`]); [`crate::encoding::encode_row`] turns each into the bytes that go
 //! into the same write batch as the applied index. Indexes are not rows: they are rebuilt on load.
 
-use crate::id::{Digest, GrantId, LockId, Name, NodeId, PolicyId, ProposalId, RequestId, ReviewId, RevocationId};
+use crate::id::{BreakGlassId, Digest, GrantId, HoldId, LockId, Name, NodeId, PolicyId, ProposalId, RequestId, ReviewId, RevocationId};
+use crate::retention::{RecordClass, RetentionFacts};
 use crate::state::State;
 
 /// One row. The order of the variants is the order of the keys on disk.
@@ -31,6 +32,20 @@ pub enum RowKey {
     /// What happened to one item, by its number.
     ReviewHistory(ReviewId, u32),
     Policy(PolicyId),
+    Usage(GrantId),
+    /// By principal and target.
+    Denials(Name, Name),
+    Sink(Name),
+    /// What became of delivering to it.
+    SinkProgress(Name),
+    Witness(Name),
+    /// By witness and log.
+    Cosigned(Name, String),
+    BreakGlass(BreakGlassId),
+    RetentionRule(RecordClass),
+    Hold(HoldId),
+    /// How far records were pruned.
+    Retention,
 }
 
 impl State {
@@ -54,5 +69,15 @@ impl State {
             .chain(self.review_items.keys().map(|(review, chunk)| RowKey::ReviewItems(*review, *chunk)))
             .chain(self.review_history.keys().map(|(review, item)| RowKey::ReviewHistory(*review, *item)))
             .chain(self.policies.keys().map(|k| RowKey::Policy(*k)))
+            .chain(self.usage.keys().map(|k| RowKey::Usage(*k)))
+            .chain(self.denials.keys().map(|(principal, target)| RowKey::Denials(principal.clone(), target.clone())))
+            .chain(self.sinks.keys().map(|k| RowKey::Sink(k.clone())))
+            .chain(self.sink_progress.keys().map(|k| RowKey::SinkProgress(k.clone())))
+            .chain(self.witnesses.keys().map(|k| RowKey::Witness(k.clone())))
+            .chain(self.cosigned.keys().map(|(witness, log)| RowKey::Cosigned(witness.clone(), log.clone())))
+            .chain(self.break_glass.keys().map(|k| RowKey::BreakGlass(*k)))
+            .chain(self.retention_rules.keys().map(|k| RowKey::RetentionRule(*k)))
+            .chain(self.holds.keys().map(|k| RowKey::Hold(*k)))
+            .chain((*self.retention != RetentionFacts::default()).then_some(RowKey::Retention))
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::id::Name;
+use domain::id::{Name, RunId};
 use domain::refusal::Refusal;
 
 use super::Listening;
@@ -34,6 +34,11 @@ const SETTINGS: &[&str] = &[
 /// Characters of `application_name` that are kept; PostgreSQL's own limit (`NAMEDATALEN` − 1).
 const APPLICATION_LENGTH_MAX: usize = 63;
 
+/// The gateway's own setting, in the start-up packet or in `options`. It ends here: no target is told of it.
+const RUN_SETTING: &str = "assize.run";
+/// What an `application_name` begins with that names a run: `run:ID`, or `run:ID` and a space before the client's own name.
+const RUN_PREFIX: &str = "run:";
+
 /// A start-up packet that was checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opening {
@@ -45,6 +50,8 @@ pub struct Opening {
     pub database: Option<String>,
     /// Printable ASCII, at most 63 characters; not trusted.
     pub application: String,
+    /// The run of the agent's loop, where the client names one.
+    pub run: Option<RunId>,
     /// Allowed settings by their lower-case names, from the packet and from `options`. Encoding and lexing are not
     /// here: the gateway pins them.
     pub settings: BTreeMap<String, String>,
@@ -56,13 +63,15 @@ pub struct Opening {
 impl Opening {
     /// # Errors
     /// [`Refusal::Pinned`] for a setting that may not be chosen or a value of it, [`Refusal::Protocol`] for a packet
-    /// without a user, options that do not parse, or a replication start-up.
+    /// without a user, options that do not parse, or a replication start-up; [`Refusal::InvalidRun`] for a run that
+    /// is none, or two that differ.
     pub fn check(parameters: Vec<(String, String)>, listening: &Listening) -> Result<Opening, Refusal> {
         let mut opening = Opening {
             user: String::new(),
             target: None,
             database: None,
             application: String::new(),
+            run: None,
             settings: BTreeMap::new(),
             replication: false,
             unrecognized: Vec::new(),
@@ -117,10 +126,14 @@ impl Opening {
         let pinned = |name| Err(Refusal::Pinned { setting: name });
         match name.as_str() {
             "application_name" => {
+                if let Some(named) = value.strip_prefix(RUN_PREFIX) {
+                    self.name_run(named.split(' ').next().unwrap_or_default())?;
+                }
                 let printable = value.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' });
                 self.application = printable.take(APPLICATION_LENGTH_MAX).collect();
                 Ok(())
             }
+            RUN_SETTING => self.name_run(&value),
             "client_encoding" if is_utf8(&value) => Ok(()),
             "standard_conforming_strings" if is_on(&value) => Ok(()),
             "backslash_quote" if value.eq_ignore_ascii_case("safe_encoding") => Ok(()),
@@ -129,6 +142,19 @@ impl Opening {
                 Ok(())
             }
             _ => pinned(name),
+        }
+    }
+
+    fn name_run(&mut self, text: &str) -> Result<(), Refusal> {
+        let run: RunId = text.parse().map_err(|e: domain::id::InvalidRun| Refusal::InvalidRun { message: e.to_string() })?;
+        match &self.run {
+            Some(other) if *other != run => {
+                Err(Refusal::InvalidRun { message: format!("application_name and {RUN_SETTING} name two: {other} and {run}") })
+            }
+            Some(_) | None => {
+                self.run = Some(run);
+                Ok(())
+            }
         }
     }
 }

@@ -355,7 +355,7 @@ async fn tls_from_the_first_byte_needs_the_protocol_name() {
 /// Both our legs against each other: SCRAM bound to the certificate, 3.2, TLS asked for and from the first byte.
 #[tokio::test]
 async fn a_gateway_behind_a_gateway() {
-    use crate::upstream::{Address, Login, UpstreamError, check};
+    use crate::upstream::{Address, Login, UpstreamError, establish};
     use domain::target::UpstreamTls;
     let mut served = serve(Auth::Scram, true).await;
     let roots_pem = std::fs::read_to_string(served.roots.path()).expect("PEM");
@@ -376,11 +376,11 @@ async fn a_gateway_behind_a_gateway() {
             read_only: true,
             version,
         };
-        let parameters = check(&address, &login).await.expect("let in");
+        let parameters = establish(&address, &login).await.expect("let in").parameters;
         assert_eq!(parameters.get("server_version").map(String::as_str), Some("15.0"));
         assert_eq!(served.outcomes.recv().await, Some("identified"));
         let wrong = Login { password: &Secret::from("guess"), ..login };
-        let error = check(&address, &wrong).await.expect_err("turned away");
+        let error = establish(&address, &wrong).await.expect_err("turned away");
         assert!(matches!(&error, UpstreamError::Refused { sqlstate, .. } if sqlstate == "28P01"), "{error}");
         assert_eq!(served.outcomes.recv().await, Some("wrong-secret"));
     }

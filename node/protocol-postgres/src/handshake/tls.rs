@@ -5,10 +5,7 @@ use std::sync::Arc;
 
 use identity::channel_binding::tls_server_end_point;
 use identity::scram::Binding;
-use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use session::stream::Stream;
+use socket::{BadCertificate, Stream};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -39,19 +36,9 @@ impl ListenerTls {
     ///
     /// # Errors
     /// Text that is no PEM, no certificate in it, or a key that does not fit.
-    pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<ListenerTls, rustls::Error> {
-        let general = |error: rustls::pki_types::pem::Error| rustls::Error::General(error.to_string());
-        let chain = CertificateDer::pem_slice_iter(chain).collect::<Result<Vec<_>, _>>().map_err(general)?;
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(general)?;
-        let leaf = chain.first().ok_or_else(|| rustls::Error::General("no certificate".into()))?;
-        let end_point = tls_server_end_point(leaf);
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_single_cert(chain, key)?;
-        config.alpn_protocols = vec![ALPN.to_vec()];
-        Ok(ListenerTls { acceptor: TlsAcceptor::from(Arc::new(config)), end_point })
+    pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<ListenerTls, BadCertificate> {
+        let (config, leaf) = socket::server_config(chain, key, ALPN)?;
+        Ok(ListenerTls { acceptor: TlsAcceptor::from(Arc::new(config)), end_point: tls_server_end_point(&leaf) })
     }
 }
 

@@ -25,6 +25,7 @@ fn all() -> Vec<Refusal> {
         Refusal::NoJob,
         Refusal::JobExpired,
         Refusal::UnknownTarget,
+        Refusal::InvalidRun { message: "a run has 1 to 64 characters".into() },
         Refusal::NoGrant,
         Refusal::ReviewOverdue,
         Refusal::GrantExpired,

@@ -149,17 +149,33 @@ impl Known {
     }
 
     fn bind(&mut self) {
-        let pinned = ["client_encoding", "standard_conforming_strings", "session_authorization"];
-        let first =
-            [("database", self.context.database.as_ref()), ("role", self.role.as_str()), ("search_path", self.search_path.as_str())];
-        let rest = pinned.into_iter().map(|name| (name, self.parameters.get(name).map_or("", String::as_str)));
-        self.bound = first.into_iter().chain(rest).map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+        let reported = |name: &str| self.parameters.get(name).cloned().unwrap_or_default();
+        self.bound = binding(&self.context.database, &self.role, &self.search_path, reported);
     }
 
     /// What an approval is bound to beside the statement.
     pub(super) fn bound(&self) -> Vec<(&str, &str)> {
         self.bound.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect()
     }
+}
+
+/// Database, role, search path and pinned settings, in the order of a digest.
+fn binding(database: &str, role: &str, search_path: &str, reported: impl Fn(&str) -> String) -> Vec<(String, String)> {
+    let pinned = ["client_encoding", "standard_conforming_strings", "session_authorization"];
+    let first = [("database", database), ("role", role), ("search_path", search_path)].map(|(name, value)| (name, value.to_owned()));
+    let rest = pinned.map(|name| (name, reported(name)));
+    first.into_iter().chain(rest).map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// What an approval is bound to in a session that changed nothing, of a user for whom the target changed nothing: a
+/// statement can be asked for before there is a session. Where the target has it otherwise, the approval fits no
+/// session, and the statement is held as if nobody had asked.
+pub fn ordinary_context(database: &str, username: &str) -> Vec<(String, String)> {
+    binding(database, username, "\"$user\", public", |name| match name {
+        "client_encoding" => "UTF8".to_owned(),
+        "standard_conforming_strings" => "on".to_owned(),
+        _ => username.to_owned(),
+    })
 }
 
 impl Session {
@@ -251,6 +267,15 @@ fn array(text: &str) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_ordinary_session_is_bound_to_what_was_said_before_it() {
+        let reported = [("client_encoding", "UTF8"), ("standard_conforming_strings", "on"), ("session_authorization", "gateway")];
+        let mut known = Known::new("app", reported.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec());
+        assert!(known.learn(&["app", "{public}", "{}", "{}", "gateway", "\"$user\", public"].map(Some)));
+        let ordinary = ordinary_context("app", "gateway");
+        assert_eq!(known.bound(), ordinary.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect::<Vec<_>>());
+    }
 
     #[test]
     fn arrays_of_names() {

@@ -5,7 +5,7 @@
 //!  Fresh ──(strict)──► Confirming ──► Confirmed ─┐
 //!    └───────────────────────────────────────────┴─► judge ─► allow ─────────────────────► forward
 //!                         by approval ─► Spending ─► Spent ──────────────────────────────► forward
-//!                         hold ─► Opening ─► Waiting ─► Approved ─► judge ─► Spending ─► …
+//!                         hold ─► Opening ─► Held ─► Waiting ─► Approved ─► judge ─► Spending ─► …
 //!                                   └─(in a transaction)─► Refused ──────────────────────► error
 //! ```
 
@@ -53,6 +53,11 @@ pub(super) enum Step {
     Opening {
         judged: Box<Judged>,
         in_transaction: bool,
+    },
+    /// For people, which is still to be put on record.
+    Held {
+        judged: Box<Judged>,
+        request: RequestId,
     },
     Waiting {
         judged: Box<Judged>,
@@ -126,6 +131,12 @@ impl Session {
                 drop(bound);
                 self.refuse(statement.simple, &cancelled(), road);
                 return Flow::Done;
+            }
+            Step::Held { judged, request } => {
+                road.held_for(&judged, tried, request);
+                road.await_decision(request);
+                self.step = Step::Waiting { judged };
+                return Flow::Wait;
             }
             // An errand is out: whoever called did not look.
             waiting @ (Step::Confirming | Step::Opening { .. } | Step::Waiting { .. } | Step::Spending { .. }) => {
@@ -296,8 +307,7 @@ impl Session {
             }
             (Step::Opening { judged, in_transaction: false }, Answer::Requested { request, joined }) => {
                 self.tell_held(request, joined, judged.held_because(), road);
-                road.await_decision(request);
-                Step::Waiting { judged }
+                Step::Held { judged, request }
             }
             (Step::Waiting { judged }, Answer::Approved { request }) => Step::Approved { judged, request },
             (Step::Spending { judged, cancelled: false }, Answer::Spent { request }) => Step::Spent { judged, request },
@@ -332,7 +342,7 @@ impl Session {
     /// The client cancels what waits for people. `false` if nothing here did.
     pub(super) fn cancel_hold(&mut self, road: &mut Road) -> bool {
         match &mut self.step {
-            Step::Opening { .. } | Step::Waiting { .. } | Step::Approved { .. } => {
+            Step::Opening { .. } | Step::Held { .. } | Step::Waiting { .. } | Step::Approved { .. } => {
                 road.drop_errand();
                 self.step = Step::Cancelled;
                 self.take_messages(road);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::{BufMut, BytesMut};
 use postgres_protocol::authentication::md5_hash;
 use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramSha256};
-use session::stream::Stream;
+use socket::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Connected, Login, UpstreamError};
@@ -202,7 +202,7 @@ impl Visit<'_> {
     }
 }
 
-fn refused(fields: &ErrorFields<'_>) -> UpstreamError {
+pub(super) fn refused(fields: &ErrorFields<'_>) -> UpstreamError {
     let text = |field: Option<&str>| field.unwrap_or("?").chars().take(500).collect();
     UpstreamError::Refused { sqlstate: text(fields.sqlstate()), message: text(fields.message()) }
 }

@@ -137,9 +137,9 @@ async fn a_real_server_lets_us_in_by_every_method_it_has() {
         read_only: false,
         version: ProtocolVersion::V3_2,
     };
-    let missing = check(&full, &login).await.expect_err("no such database");
+    let missing = establish(&full, &login).await.expect_err("no such database");
     assert_eq!(missing.said(), "it has no such database");
-    let parameters = check(&full, &Login { database: "postgres", ..login }).await.expect("in");
+    let parameters = establish(&full, &Login { database: "postgres", ..login }).await.expect("in").parameters;
     assert!(parameters.contains_key("server_version"));
 }
 

@@ -1,6 +1,5 @@
 //! TLS towards the target, checked as the target's record says.
 
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use domain::target::UpstreamTls;
@@ -8,10 +7,9 @@ use identity::channel_binding::tls_server_end_point;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use session::stream::Stream;
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use socket::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -19,9 +17,6 @@ use tokio_rustls::TlsConnector;
 use super::{Address, UpstreamError};
 use crate::codec::Startup;
 use crate::handshake::tls::ALPN;
-
-/// The system's roots on Debian, and on most others.
-const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Does what `address.tls` asks for. Gives the stream, and the server's binding data if TLS has any.
 pub(super) async fn secure(mut tcp: TcpStream, address: &Address) -> Result<(Stream, Option<Vec<u8>>), UpstreamError> {
@@ -68,43 +63,33 @@ fn host(address: &str) -> &str {
 }
 
 fn config(tls: &UpstreamTls) -> Result<Arc<ClientConfig>, UpstreamError> {
+    /// Kept so that sessions resume.
     static SYSTEM: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     match tls {
         UpstreamTls::VerifyFull { roots_pem, .. } if roots_pem.is_empty() => match SYSTEM.get() {
             Some(config) => Ok(config.clone()),
             None => {
-                let found = CertificateDer::pem_file_iter(Path::new(SYSTEM_ROOTS));
-                let roots = found.map_err(|e| UpstreamError::Tls(format!("the system's roots: {e}")))?;
-                // A store of many: one that this library cannot read does not spoil the others.
-                let config = verifying(roots.filter_map(Result::ok))?;
+                let config = verifying(roots_pem)?;
                 Ok(SYSTEM.get_or_init(|| config).clone())
             }
         },
-        UpstreamTls::VerifyFull { roots_pem, .. } => {
-            let roots = CertificateDer::pem_slice_iter(roots_pem.as_bytes()).collect::<Result<Vec<_>, _>>();
-            verifying(roots.map_err(|e| UpstreamError::Tls(format!("the target's roots: {e}")))?)
-        }
-        UpstreamTls::RequireUnverified | UpstreamTls::Off => build(Arc::new(Unverified(provider()))),
+        UpstreamTls::VerifyFull { roots_pem, .. } => verifying(roots_pem),
+        UpstreamTls::RequireUnverified | UpstreamTls::Off => build(Arc::new(Unverified(socket::provider()))),
     }
 }
 
-fn verifying(certificates: impl IntoIterator<Item = CertificateDer<'static>>) -> Result<Arc<ClientConfig>, UpstreamError> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(certificates);
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build();
+fn verifying(roots_pem: &str) -> Result<Arc<ClientConfig>, UpstreamError> {
+    let roots = socket::roots(roots_pem).map_err(|error| UpstreamError::Tls(format!("the target's roots: {error}")))?;
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots, socket::provider()).build();
     build(verifier.map_err(|error| UpstreamError::Tls(error.to_string()))?)
 }
 
 fn build(verifier: Arc<dyn ServerCertVerifier>) -> Result<Arc<ClientConfig>, UpstreamError> {
-    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
+    let builder = ClientConfig::builder_with_provider(socket::provider()).with_safe_default_protocol_versions();
     let builder = builder.map_err(|error| UpstreamError::Tls(error.to_string()))?;
     let mut config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
     config.alpn_protocols = vec![ALPN.to_vec()];
     Ok(Arc::new(config))
-}
-
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
 /// For [`UpstreamTls::RequireUnverified`], which an operator must ask for by name: any certificate will do. That the

@@ -302,7 +302,16 @@ fn found(authority: &Local, address: &str, hold: Duration) -> String {
         let reply = authority.apply(actor, command);
         assert!(!matches!(reply, Reply::Rejected(_)), "{reply:?}");
     };
-    done(Actor::Operator, Command::FoundCluster { id: "test".into(), incarnation: 1, recovery_key: [1; 32], first_admin: name("ada") });
+    done(
+        Actor::Operator,
+        Command::FoundCluster {
+            id: "test".into(),
+            incarnation: 1,
+            recovery_key: [1; 32],
+            first_admin: name("ada"),
+            feature_level: domain::command::FEATURE_LEVEL_MAX,
+        },
+    );
     let person = PrincipalKind::Person { email: None, certificate: None };
     done(
         admin(),

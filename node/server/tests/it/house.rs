@@ -23,12 +23,22 @@ enum Rule {
 const RULES: &[Rule] = &[
     Rule::ReachesNone { from: "domain", none_of: &["tokio", "rocksdb", "tonic", "rand", "quinn", "openraft"] },
     Rule::ReachesNone { from: "identity", none_of: &["tokio", "rocksdb", "tonic", "quinn", "openraft", "cluster", "proto"] },
+    Rule::ReachesNone { from: "socket", none_of: &["domain", "session", "protocol-*", "cluster", "tonic", "quinn"] },
     Rule::ReachesNone { from: "session", none_of: &["raft-store", "cluster", "proto", "rocksdb", "openraft", "tonic"] },
     Rule::ReachesNone { from: "protocol-*", none_of: &["raft-store", "cluster", "proto", "rocksdb", "openraft", "tonic"] },
     Rule::ReachesNone { from: "admin-api", none_of: &["raft-store", "cluster", "session", "rocksdb", "openraft", "quinn"] },
     Rule::ReachesNone { from: "ctl", none_of: &["raft-store", "cluster", "session", "rocksdb", "openraft", "quinn"] },
     Rule::ReachesNone { from: "cluster", none_of: &["session", "protocol-*", "admin-api", "ctl"] },
     Rule::ReachesNone { from: "raft-store", none_of: &["cluster", "session", "protocol-*", "tonic", "quinn"] },
+    Rule::ReachesNone {
+        from: "outbound",
+        none_of: &["raft-store", "cluster", "session", "rocksdb", "openraft", "quinn", "admin-api", "ctl"],
+    },
+    Rule::ReachesNone { from: "record-formats", none_of: &["raft-store", "cluster", "session", "rocksdb", "openraft", "quinn"] },
+    Rule::ReachesNone {
+        from: "witness",
+        none_of: &["raft-store", "cluster", "session", "rocksdb", "openraft", "quinn", "proto", "outbound"],
+    },
     Rule::KnownOnlyTo { dependency: "rocksdb", to: &["raft-store"] },
     Rule::KnownOnlyTo { dependency: "raft-store", to: &["cluster"] },
     Rule::KnownOnlyTo { dependency: "openraft", to: &["cluster", "raft-store", "openraft-*"] },

@@ -8,7 +8,7 @@ use domain::refusal::Refusal;
 use futures_util::future::BoxFuture;
 use session::protocol::{Activity, Arrived, Canceller, Claim, Connected, DialFailed, Door, Handshake, Machine, Protocol, Ticket};
 use session::road::{Answer, Decision, End, Road, Tried};
-use session::stream::Stream;
+use socket::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -36,6 +36,7 @@ impl Protocol for Lines {
                 target,
                 database: String::new(),
                 application: String::new(),
+                run: None,
                 expires: None,
                 cancel_secret_length: 32,
             };

@@ -1,4 +1,5 @@
 //! The road with the simplest protocol there is: lines.
 
 mod lines;
+mod planted;
 mod road;

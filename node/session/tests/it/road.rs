@@ -124,7 +124,16 @@ fn found(authority: &Local, address: String) -> GrantId {
         reply
     };
     let all: domain::permission::PermissionSet = "postgres:* on *.*.*".parse().expect("permissions");
-    done(Actor::Operator, Command::FoundCluster { id: "test".into(), incarnation: 1, recovery_key: [1; 32], first_admin: name("ada") });
+    done(
+        Actor::Operator,
+        Command::FoundCluster {
+            id: "test".into(),
+            incarnation: 1,
+            recovery_key: [1; 32],
+            first_admin: name("ada"),
+            feature_level: domain::command::FEATURE_LEVEL_MAX,
+        },
+    );
     let person = PrincipalKind::Person { email: None, certificate: None };
     done(
         admin(),
@@ -192,7 +201,7 @@ fn insert_orders(expires: Option<LogTime>) -> Command {
 }
 
 #[tokio::test]
-async fn no_byte_reaches_the_target_before_its_record_is_committed() {
+pub(crate) async fn no_byte_reaches_the_target_before_its_record_is_committed() {
     let world = World::new(Manner::Echoes).await;
     let mut client = world.client().await;
     client.write_all(b"orders 1\nsecrets 2\n").await.expect("sent");
@@ -249,8 +258,22 @@ fn enforcements(world: &World) -> Vec<(String, String)> {
     named.collect()
 }
 
+/// Between the entry and its enforcement the gate itself sees that the state has moved on.
 #[tokio::test]
-async fn what_was_sent_late_says_how_late() {
+pub(crate) async fn a_revoked_permit_forwards_nothing_before_it_is_enforced() {
+    let world = World::new(Manner::Echoes).await;
+    let session = SessionId { node: NodeId(1), boot: BootId(1), number: 1 };
+    let attempt = Attempt { session, principal: name("loop-1"), on_behalf_of: None, target: name("shop") };
+    let state = world.authority.state();
+    let permit = admission::admit(&state, &attempt, Authority::now(&world.authority), &NoRules).permit.expect("admitted");
+    let gate = Gate::new(Arc::new(permit), None);
+    assert_eq!(gate.forward(&world.authority, || ("granted", false)), Ok("granted"));
+    world.authority.apply(admin(), Command::RevokeGrant { grant: world.grant, reason: String::new() });
+    assert_eq!(gate.forward(&world.authority, || ("revoked", false)), Err(Stopped::Stale));
+}
+
+#[tokio::test]
+pub(crate) async fn what_was_sent_late_says_how_late() {
     let world = World::new(Manner::Echoes).await;
     let session = SessionId { node: NodeId(1), boot: BootId(1), number: 1 };
     let attempt = Attempt { session, principal: name("loop-1"), on_behalf_of: None, target: name("shop") };
@@ -280,7 +303,7 @@ async fn a_listed_session_says_where_it_is_and_what_it_did() {
 }
 
 #[tokio::test]
-async fn frozen_sessions_end_when_no_lease_comes_within_the_grace() {
+pub(crate) async fn frozen_sessions_end_when_no_lease_comes_within_the_grace() {
     let world = World::with(Manner::Echoes, Registry::with_grace(Duration::from_millis(300))).await;
     let mut client = world.client().await;
     world.authority.set_serving(false);
@@ -297,7 +320,7 @@ async fn frozen_sessions_end_when_no_lease_comes_within_the_grace() {
 const SOON: Duration = Duration::from_millis(500);
 
 #[tokio::test]
-async fn an_idle_session_ends_with_the_last_of_its_grants() {
+pub(crate) async fn an_idle_session_ends_with_the_last_of_its_grants() {
     let world = World::new(Manner::Echoes).await;
     for seconds in [10, 20] {
         let expires = Some(Authority::now(&world.authority).after(Duration::from_secs(seconds)));
@@ -340,7 +363,7 @@ async fn an_idle_session_ends_at_a_due_date_that_it_got_meanwhile() {
 }
 
 #[tokio::test]
-async fn sessions_that_register_while_a_revocation_is_enforced_do_not_live() {
+async fn t008_sessions_that_register_while_a_revocation_is_enforced_do_not_live() {
     let world = World::new(Manner::Echoes).await;
     let mut clients = Vec::new();
     for _ in 0..50 {

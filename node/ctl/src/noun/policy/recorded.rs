@@ -297,6 +297,7 @@ fn source(grant: &pb::Grant) -> &'static str {
         Some(Source::Declared(_)) => "declared",
         Some(Source::Request(_)) => "request",
         Some(Source::Review(_)) => "review",
+        Some(Source::BreakGlass(_)) => "break-glass",
         Some(Source::Baseline(_)) | None => "baseline",
     }
 }

@@ -1,6 +1,8 @@
 //! A record as named fields, for `assize audit query` and for exports: text for people, the same names everywhere.
 
-use super::stored::{Admission, Cited, Enforcement, Intent, Kind, LateSend, Outcome, Record, Refused, SessionEnd, StatementText};
+use super::stored::{
+    Admission, Cited, Enforcement, Intent, Kind, LateSend, Outcome, Pruned, Record, Refused, SessionEnd, StatementText, TargetCheck,
+};
 use crate::id::{BootId, GrantId, PolicyId, RequestId, RevocationId};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +90,8 @@ impl Record {
             Some(Kind::LateSend(_)) => "late-send",
             Some(Kind::SessionEnd(_)) => "session-end",
             Some(Kind::StatementText(_)) => "statement-text",
+            Some(Kind::TargetCheck(_)) => "target-check",
+            Some(Kind::Pruned(_)) => "pruned",
             None => "",
         }
     }
@@ -113,10 +117,20 @@ impl Record {
             Some(Kind::LateSend(late)) => late_send_fields(&mut fields, late),
             Some(Kind::SessionEnd(end)) => session_end_fields(&mut fields, end),
             Some(Kind::StatementText(text)) => statement_text_fields(&mut fields, text),
+            Some(Kind::TargetCheck(check)) => target_check_fields(&mut fields, check),
+            Some(Kind::Pruned(pruned)) => pruned_fields(&mut fields, pruned),
             None => {}
         }
         fields.0
     }
+}
+
+fn pruned_fields(fields: &mut Fields, pruned: &Pruned) {
+    fields.text("pruned_kind", &pruned.kind);
+    fields.text("retention_class", &pruned.class);
+    fields.number("plan", pruned.plan);
+    fields.number("body_bytes", pruned.bytes);
+    fields.hex("hash", &pruned.hash);
 }
 
 fn admission_fields(fields: &mut Fields, admission: &Admission) {
@@ -209,6 +223,14 @@ fn statement_text_fields(fields: &mut Fields, text: &StatementText) {
     fields.number("length", text.length);
     fields.number("offset", text.offset);
     fields.statement("part", &text.part);
+}
+
+fn target_check_fields(fields: &mut Fields, check: &TargetCheck) {
+    fields.text("principal", &check.principal);
+    fields.text("target", &check.target);
+    fields.text("reachable", if check.reachable { "yes" } else { "no" });
+    fields.list("findings", check.findings.clone());
+    fields.number("findings_count", check.findings_count);
 }
 
 /// The word for a code that counts from one.

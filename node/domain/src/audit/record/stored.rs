@@ -30,7 +30,7 @@ pub struct Record {
     pub session: Option<Session>,
     #[prost(string, tag = 8)]
     pub run: String,
-    #[prost(oneof = "Kind", tags(20, 21, 22, 23, 24, 25, 26))]
+    #[prost(oneof = "Kind", tags(20, 21, 22, 23, 24, 25, 26, 27, 33))]
     pub kind: Option<Kind>,
 }
 
@@ -50,6 +50,10 @@ pub enum Kind {
     SessionEnd(SessionEnd),
     #[prost(message, tag = 26)]
     StatementText(StatementText),
+    #[prost(message, tag = 27)]
+    TargetCheck(TargetCheck),
+    #[prost(message, tag = 33)]
+    Pruned(Pruned),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
@@ -258,16 +262,55 @@ pub struct StatementText {
     pub part: Vec<u8>,
 }
 
+#[derive(Clone, PartialEq, Message)]
+pub struct TargetCheck {
+    #[prost(string, tag = 1)]
+    pub principal: String,
+    #[prost(string, tag = 2)]
+    pub target: String,
+    #[prost(bool, tag = 3)]
+    pub reachable: bool,
+    #[prost(string, repeated, tag = 4)]
+    pub findings: Vec<String>,
+    /// How many in all; more than are listed where there were too many.
+    #[prost(uint64, tag = 5)]
+    pub findings_count: u64,
+}
+
+/// In the place of a record whose body went ([`crate::audit::pruned`]). Nothing but the hash is proved.
+#[derive(Clone, PartialEq, Message)]
+pub struct Pruned {
+    /// Of the body: what the tree has.
+    #[prost(bytes = "vec", tag = 1)]
+    pub hash: Vec<u8>,
+    /// The control entry that decided it.
+    #[prost(uint64, tag = 2)]
+    pub plan: u64,
+    /// Whose rule it was: [`crate::retention::RecordClass`].
+    #[prost(string, tag = 3)]
+    pub class: String,
+    /// What it was: [`Record::kind_name`].
+    #[prost(string, tag = 4)]
+    pub kind: String,
+    /// How long the body was.
+    #[prost(uint64, tag = 5)]
+    pub bytes: u64,
+}
+
 /// Reads the bytes of one leaf.
 pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
+    if let Some((record, _)) = crate::audit::pruned::read(bytes) {
+        return Ok(record);
+    }
     let record = Record::decode(bytes).map_err(|e| DecodeError::Malformed { what: "audit record", message: e.to_string() })?;
     if record.version != RECORD_VERSION {
         return Err(DecodeError::Unknown { what: "audit record version", code: record.version });
     }
-    if record.kind.is_none() {
-        return Err(DecodeError::Unknown { what: "audit record kind", code: 0 });
+    match record.kind {
+        None => Err(DecodeError::Unknown { what: "audit record kind", code: 0 }),
+        Some(Kind::Pruned(_)) => Err(DecodeError::Malformed { what: "audit record", message: "says it is pruned, and is not".into() }),
+        Some(_) => Ok(record),
     }
-    Ok(record)
 }
 
 impl Session {

@@ -215,6 +215,21 @@ fn the_other_kinds_read_back() {
     for (status, word) in [(Status::Ok, "ok"), (Status::Unknown, "unknown"), (Status::NotForwarded, "not-forwarded")] {
         assert_eq!(round_trip(&outcome(status)).to_fields()[9].1, FieldValue::Text(word.into()));
     }
+    let people = parties();
+    let findings = vec!["high role-superuser: it is one".to_owned(); FINDINGS_LISTED_MAX + 1];
+    let check = TargetCheck { principal: &people.person, target: &people.target, reachable: true, findings: &findings };
+    let count = (FINDINGS_LISTED_MAX + 1).to_string();
+    let listed = findings[1..].join("; ");
+    check_fields(
+        &round_trip(&Event::TargetCheck(check)),
+        &[
+            ("principal", people.person.as_str()),
+            ("target", people.target.as_str()),
+            ("reachable", "yes"),
+            ("findings", &listed),
+            ("findings_count", &count),
+        ],
+    );
     let ended = [(session(), Cancelled::Cancelled)];
     check_fields(
         &round_trip(&Event::Enforcement(Enforcement { revocation: RevocationId(1046), enforced: Index(1047), ended: &ended })),

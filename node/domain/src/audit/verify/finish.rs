@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Failure, Log, LogReport, Report, Verifier, VerifyError};
+use super::{Failure, Log, LogReport, PrunedBy, Report, Verifier, VerifyError, Vouched};
 use crate::audit::checkpoint::{self, CONTROL_LOG, CheckSignature, Checkpoint, Voters};
+use crate::audit::cosignature::WitnessKey;
 use crate::audit::history::VoterHistory;
 use crate::id::{Index, NodeId};
 
@@ -43,7 +44,15 @@ impl Verifier {
     ///
     /// # Errors
     /// If the second reading had fewer leaves than the first.
-    pub fn finish(mut self, check: CheckSignature<'_>) -> Result<Report, VerifyError> {
+    pub fn finish(self, check: CheckSignature<'_>) -> Result<Report, VerifyError> {
+        self.finish_with_witnesses(&[], check)
+    }
+
+    /// As [`Verifier::finish`], and who of these outside witnesses vouches for how much.
+    ///
+    /// # Errors
+    /// If the second reading had fewer leaves than the first.
+    pub fn finish_with_witnesses(mut self, witnesses: &[WitnessKey], check: CheckSignature<'_>) -> Result<Report, VerifyError> {
         if self.leaves > 0 {
             return Err(VerifyError::Changed);
         }
@@ -53,11 +62,15 @@ impl Verifier {
         let control = logs.remove(CONTROL_LOG).unwrap_or_default();
         self.check_roots(CONTROL_LOG, &control);
         let (judged, voters) = self.judge_control(&control, check);
-        let mut reports = BTreeMap::from([(CONTROL_LOG.to_owned(), self.report(CONTROL_LOG, control, judged))]);
+        let by_witnesses = vouched(&control, witnesses, check);
+        let signed = judged.signed_size;
+        let mut reports = BTreeMap::from([(CONTROL_LOG.to_owned(), self.report(CONTROL_LOG, control, judged, by_witnesses))]);
         for (name, log) in logs {
             self.check_roots(&name, &log);
+            let pruned = self.check_pruned(&name, &log, signed);
             let judged = judge(&log, &voters, check);
-            let report = self.report(&name, log, judged);
+            let by_witnesses = vouched(&log, witnesses, check);
+            let report = LogReport { pruned, ..self.report(&name, log, judged, by_witnesses) };
             reports.insert(name, report);
         }
         Ok(Report { cluster: self.cluster, incarnation: self.incarnation, logs: reports, failures: self.failures, voters })
@@ -88,6 +101,27 @@ impl Verifier {
         }
     }
 
+    /// A body may be missing only where a command under a signed head of the control log let it go.
+    fn check_pruned(&mut self, name: &str, log: &Log, signed: u64) -> BTreeMap<Index, PrunedBy> {
+        let mut pruned = BTreeMap::new();
+        for (index, numbers) in &log.pruned {
+            let plan = self.plans.get(index).filter(|plan| plan.number < signed);
+            let strange: Vec<u64> = match plan {
+                Some(plan) => plan.leaves.missing(numbers),
+                None => numbers.clone(),
+            };
+            if let Some(first) = strange.first() {
+                let count = strange.len() as u64;
+                self.failures.push(Failure::Unauthorized { log: name.to_owned(), plan: *index, first: *first, count });
+            }
+            if let Some(plan) = plan {
+                let bodies = (numbers.len() - strange.len()) as u64;
+                pruned.insert(*index, PrunedBy { class: plan.class, at: plan.at, bodies });
+            }
+        }
+        pruned
+    }
+
     /// Follows the voters from the genesis. Gives the history as far as it is proved.
     fn judge_control(&mut self, log: &Log, check: CheckSignature<'_>) -> (Judged, VoterHistory) {
         let mut judged = Judged::default();
@@ -114,7 +148,7 @@ impl Verifier {
         (judged, proved)
     }
 
-    fn report(&mut self, name: &str, log: Log, judged: Judged) -> LogReport {
+    fn report(&mut self, name: &str, log: Log, judged: Judged, witnesses: BTreeMap<String, Vouched>) -> LogReport {
         let leaves = log.frontier.size();
         if leaves > 0 && judged.verified == 0 {
             self.failures.push(Failure::NoCheckpoint { log: name.to_owned() });
@@ -127,6 +161,8 @@ impl Verifier {
             verified: judged.verified,
             incomplete: judged.incomplete,
             kinds: log.kinds,
+            pruned: BTreeMap::new(),
+            witnesses,
         }
     }
 }
@@ -135,6 +171,19 @@ impl Verifier {
 fn last_index(control: &[Index], size: u64) -> Index {
     let last = usize::try_from(size).ok().and_then(|size| control.get(..size)).and_then(<[Index]>::last);
     last.copied().unwrap_or_default()
+}
+
+/// The largest head of these leaves that each witness co-signed. It had seen all its heads before continue each other.
+fn vouched(log: &Log, witnesses: &[WitnessKey], check: CheckSignature<'_>) -> BTreeMap<String, Vouched> {
+    let mut vouched = BTreeMap::new();
+    for (checkpoint, note) in log.notes.iter().filter(|(checkpoint, _)| log.roots.get(&checkpoint.size) == Some(&checkpoint.root)) {
+        for witness in witnesses {
+            if let Some(time) = witness.vouches(note, check) {
+                vouched.insert(witness.to_string(), Vouched { name: witness.name.clone(), size: checkpoint.size, time });
+            }
+        }
+    }
+    vouched
 }
 
 fn judge(log: &Log, voters: &VoterHistory, check: CheckSignature<'_>) -> Judged {

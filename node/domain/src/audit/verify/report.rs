@@ -7,6 +7,8 @@ use crate::audit::checkpoint::{Origin, VerifierKey};
 use crate::audit::history::VoterHistory;
 use crate::audit::merkle::Hash;
 use crate::id::{Index, NodeId};
+use crate::retention::RecordClass;
+use crate::time::LogTime;
 
 /// Something is wrong with the log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +29,10 @@ pub enum Failure {
     ControlOrder { number: u64, index: Index },
     #[error("{log}: leaf {number} is record {found} of a boot of node {node}; {expected} should follow")]
     Sequence { log: String, number: u64, node: u64, expected: u64, found: u64 },
+    #[error(
+        "{log}: {count} bodies are missing, the first of leaf {first}, and no signed command of the control log let them go (plan {plan})"
+    )]
+    Unauthorized { log: String, plan: Index, first: u64, count: u64 },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,12 +48,42 @@ pub struct LogReport {
     pub incomplete: u64,
     /// Records by kind.
     pub kinds: BTreeMap<&'static str, u64>,
+    /// Bodies that retention let go, by the plan that decided it.
+    pub pruned: BTreeMap<Index, PrunedBy>,
+    /// By the key of each outside witness that vouches for anything.
+    pub witnesses: BTreeMap<String, Vouched>,
+}
+
+/// What one plan let go. The hashes stand in the tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PrunedBy {
+    pub class: RecordClass,
+    /// When it was decided, by the proposer's stamp.
+    pub at: LogTime,
+    pub bodies: u64,
+}
+
+/// What an outside witness co-signed of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vouched {
+    pub name: String,
+    /// Leaves.
+    pub size: u64,
+    /// Seconds since 1970, by the witness's clock.
+    pub time: u64,
 }
 
 impl LogReport {
     /// Leaves that no verified checkpoint holds yet.
     pub fn unsigned_leaves(&self) -> u64 {
         self.leaves - self.signed_size
+    }
+
+    /// Leaves that at least so many witnesses vouch for.
+    pub fn vouched_by(&self, witnesses: usize) -> u64 {
+        let mut sizes: Vec<u64> = self.witnesses.values().map(|vouched| vouched.size).collect();
+        sizes.sort_unstable_by(|a, b| b.cmp(a));
+        witnesses.checked_sub(1).and_then(|last| sizes.get(last)).copied().unwrap_or_default()
     }
 }
 
@@ -88,6 +124,13 @@ impl fmt::Display for Report {
                 signers.join(", "),
                 log.unsigned_leaves()
             )?;
+            for vouched in log.witnesses.values() {
+                writeln!(f, "  witness {} vouches for the first {} leaves", vouched.name, vouched.size)?;
+            }
+            for (plan, by) in &log.pruned {
+                let (bodies, class, at) = (by.bodies, by.class, by.at);
+                writeln!(f, "  {bodies} bodies pruned by the rule for {class} at {at} (control index {plan}); their hashes stand")?;
+            }
             for (kind, count) in &log.kinds {
                 writeln!(f, "  {kind}: {count}")?;
             }

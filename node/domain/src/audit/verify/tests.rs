@@ -3,7 +3,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::*;
 use crate::audit::export::{EXPORT_MAGIC, ExportCheckpoint, ExportHeader, ExportReader, encode_item};
-use crate::audit::merkle::{consistency_proof, inclusion_proof};
+use crate::audit::merkle::{consistency_proof, inclusion_proof, leaf_hash};
 use crate::audit::proof::{InclusionProof, ProofError, verify_consistency};
 use crate::audit::record::{Event, Header, LateSend, encode};
 use crate::command::{Actor, Command, Proposal, Rejection, Reply};
@@ -45,6 +45,7 @@ impl World {
             incarnation: 1,
             recovery_key: [0; 32],
             first_admin: "ana".parse().expect("a name"),
+            feature_level: 1,
         });
         for node in 1..=3 {
             world.register(node);
@@ -328,6 +329,7 @@ fn the_genesis_is_the_first_voter_however_it_became_one() {
         incarnation: 1,
         recovery_key: [0; 32],
         first_admin: "ana".parse().expect("a name"),
+        feature_level: 1,
     });
     let Command::RegisterNode { address, admin_address, sealing_key, .. } = registration(1) else { panic!("a registration") };
     world.command(Command::RegisterNode {
@@ -352,6 +354,7 @@ fn the_genesis_is_the_first_voter_however_it_became_one() {
         incarnation: 2,
         recovery_key: [0; 32],
         first_admin: "ana".parse().expect("a name"),
+        feature_level: 1,
     });
     world.register(7);
     for leaf in &world.control[4..] {
@@ -484,4 +487,58 @@ fn one_checkpoint_continues_another() {
         verify_consistency(&world.notes[2], new, &path, &voters, &check),
         Err(ProofError::Checkpoint(CheckpointError::OtherOrigin { .. }))
     ));
+}
+
+/// The log of [`World::new`], with the bodies of `goes` let go as `decided` says, under a signed head or not.
+fn pruned_world(goes: &[usize], decided: &[u64], signed: bool) -> World {
+    let mut world = World::new();
+    let mut leaves = Runs::default();
+    decided.iter().for_each(|number| leaves.push(*number));
+    let (seen, before) = (Index(1), LogTime(1));
+    world.command(Command::PruneRecords { class: RecordClass::Operations, seen, before, through: 45, leaves });
+    if signed {
+        world.checkpoint(CONTROL_LOG, &[1, 2, 3]);
+    }
+    let terms = pruned::Terms { plan: Index(world.index), class: RecordClass::Operations, before };
+    for number in goes {
+        world.audit[*number] = pruned::prune(&world.audit[*number], &terms).expect("is due").into();
+    }
+    world
+}
+
+#[test]
+fn a_log_without_the_bodies_that_a_rule_let_go_is_whole() {
+    let whole = World::new();
+    let world = pruned_world(&[0, 1, 2, 7, 44], &[0, 1, 2, 7, 44], true);
+    let report = world.verify();
+    assert_eq!(report.failures, []);
+    let audit = &report.logs[AUDIT_LOG];
+    assert_eq!((audit.root, audit.signed_size), (whole.verify().logs[AUDIT_LOG].root, 45), "hashes stand");
+    assert_eq!(audit.kinds, BTreeMap::from([("late-send", 40), ("pruned", 5)]));
+    let by = PrunedBy { class: RecordClass::Operations, at: LogTime(world.index), bodies: 5 };
+    assert_eq!(audit.pruned, BTreeMap::from([(Index(world.index), by)]));
+    assert!(report.to_string().contains("5 bodies pruned by the rule for operations"), "{report}");
+}
+
+#[test]
+fn a_body_that_nobody_let_go_is_missed() {
+    let plan = World::new().index + 1;
+    let missed = |first: u64, count: u64| {
+        format!(
+            "audit/0: {count} bodies are missing, the first of leaf {first}, and no signed command of the control log let them go (plan {plan})"
+        )
+    };
+    check_failures(&pruned_world(&[3, 4, 9], &[3, 5], true), &[&missed(4, 2)]);
+    check_failures(&pruned_world(&[3], &[3], false), &[&missed(3, 1)]);
+}
+
+#[test]
+fn what_stands_for_a_body_has_its_hash() {
+    let mut world = pruned_world(&[3], &[3], true);
+    let mut stub = world.audit[3].to_vec();
+    let hash = leaf_hash(&World::new().audit[3]);
+    let at = stub.windows(32).position(|window| window == hash).expect("the hash");
+    stub[at] ^= 1;
+    world.audit[3] = stub.into();
+    assert!(world.verify().failures.iter().any(|failure| matches!(failure, Failure::OtherRoot { .. })));
 }

@@ -7,7 +7,13 @@ use crate::member::{Cancelled, Serving, SessionReceipt};
 use crate::request::RequestStatus;
 
 fn found(incarnation: u64, first_admin: &str) -> Command {
-    Command::FoundCluster { id: "test".to_owned(), incarnation, recovery_key: [2; 32], first_admin: name(first_admin) }
+    Command::FoundCluster {
+        id: "test".to_owned(),
+        incarnation,
+        recovery_key: [2; 32],
+        first_admin: name(first_admin),
+        feature_level: crate::command::FEATURE_LEVEL_MAX,
+    }
 }
 
 #[test]
@@ -88,7 +94,21 @@ fn the_feature_level_rises_when_every_member_knows_it() {
     };
     let old =
         Command::RegisterNode { node: id, address, admin_address, checkpoint_key, sealing_key, role, feature_level_max: 0, join_token };
-    assert_eq!(w.rejected(Actor::Operator, old), Rejection::FeatureLevel { level: 0, needed: FEATURE_LEVEL_MAX });
+    let refused = w.rejected(Actor::Operator, old);
+    assert!(matches!(&refused, Rejection::Invalid { field, .. } if field == "feature_level_max"), "{refused:?}");
+}
+
+/// Replicas of two releases replay one log: what a founding means must not depend on who applies it.
+#[test]
+fn a_cluster_begins_at_the_level_that_its_founding_says() {
+    let founded = |feature_level| {
+        let mut w = World::empty();
+        let Command::FoundCluster { id, incarnation, recovery_key, first_admin, .. } = found(1, "ana") else { unreachable!("a founding") };
+        w.done(Actor::Operator, Command::FoundCluster { id, incarnation, recovery_key, first_admin, feature_level });
+        w.state.cluster.feature_level
+    };
+    assert_eq!((founded(1), founded(2)), (1, 2));
+    assert_eq!(founded(0), 3, "before it was said");
 }
 
 #[test]

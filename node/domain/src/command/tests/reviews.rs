@@ -242,13 +242,22 @@ fn an_item_nobody_can_decide_goes_to_the_fallback() {
         ..terms(Overdue::Suspend)
     };
     let review = w.review(by("ana"), review_command(terms.clone()));
+    let escalated = |w: &World| {
+        let review = &w.state.reviews[&review];
+        w.state.escalated_to(review, 0, w.state.item(review.id, 0).expect("is there"))
+    };
     forbidden(&w.rejected(by("ben"), decide_item(&w, review, 0, Choice::Abstain)));
+    assert!(escalated(&w).is_empty());
     w.done(by("ana"), person_command("eve", false));
+    assert_eq!(escalated(&w), [name("ben")], "nobody else can");
     w.done(by("ben"), decide_item(&w, review, 0, Choice::Abstain));
     w.done(by("ana"), person_command("eve", true));
     forbidden(&w.rejected(by("ben"), decide_item(&w, review, 0, Choice::Approve)));
+    assert!(escalated(&w).is_empty());
     w.pass(7 * DAY);
+    assert_eq!(escalated(&w), [name("ben")], "time has passed");
     w.done(by("ben"), decide_item(&w, review, 0, Choice::Approve));
+    assert!(escalated(&w).is_empty(), "decided");
     invalid_field(&w.rejected(by("ana"), review_command(crate::review::Terms { fallback: BTreeSet::new(), ..terms })), "escalates");
 }
 

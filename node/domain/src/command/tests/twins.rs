@@ -5,10 +5,13 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::grant::GrantStatus;
+use crate::limits::DAY;
 use crate::lock::LockOn;
 use crate::request::RequestStatus;
+use crate::retention::{Held, RecordClass, Runs};
 use crate::review::{Access, Choice, Overdue, Reviewers};
 use crate::state::State;
+use crate::usage::{Denied, UsedAccess, UsedGrant};
 
 /// Which command, and three choices within it.
 type Dice = (u8, u8, u8, u8);
@@ -36,7 +39,7 @@ fn throw(w: &World, (kind, a, b, c): Dice) -> (Actor, Command) {
     let request = |n| one_of(s.requests.keys().copied(), n, RequestId(1));
     let grant = |n| one_of(s.grants.keys().copied(), n, GrantId(1));
     let review = |n| one_of(s.reviews.keys().copied(), n, ReviewId(1));
-    match kind % 30 {
+    match kind % 34 {
         0 => (admin(), agent_command(pick(&AGENTS, a), person(b), (c > 30).then_some("reports"), c > 10)),
         1 => (admin(), person_command(person(a), c > 60)),
         2 => (admin(), with_times(grant_command(anybody(a), "orders", pick(&SETS, b)), None, end(c), end(b))),
@@ -124,6 +127,46 @@ fn throw(w: &World, (kind, a, b, c): Dice) -> (Actor, Command) {
                 (_, _) => (admin(), publish(&[a, b, c], c > 120)),
             }
         }
+        29 => {
+            let access = operation("postgres:select on app.public.orders").accesses[0].clone();
+            let used = UsedAccess { access, operations: u64::from(b), rows: u64::from(c) };
+            let used = UsedGrant { grant: grant(a), operations: u64::from(b), rows: u64::from(c), accesses: vec![used] };
+            let denied = Denied { principal: name(anybody(b)), target: name("orders"), operations: u64::from(c) };
+            (node(1), Command::ReportUsage { grants: vec![used], denials: vec![denied] })
+        }
+        30 => {
+            let command = Command::BreakGlass {
+                principal: name(anybody(a)),
+                target: name("orders"),
+                permissions: perms(pick(&SETS, b)),
+                length: Duration::from_secs(u64::from(c)),
+                review_within: Duration::from_secs(u64::from(b) * 60),
+                reason: "now".to_owned(),
+                ticket: "INC-7".to_owned(),
+            };
+            (by(pick(&["ana", "ben"], c)), command)
+        }
+        31 => {
+            let id = one_of(s.break_glass.keys().copied(), a, BreakGlassId(1));
+            (by(person(b)), Command::ReviewBreakGlass { id, justified: c > 128, note: "looked at it".to_owned() })
+        }
+        32 => {
+            let class = RecordClass::ALL[usize::from(a) % RecordClass::ALL.len()];
+            let keep = (c > 40).then(|| (365 + u32::from(c)) * DAY);
+            let on = Held { principal: Some(name(anybody(a))), ..Held::default() };
+            let command = match b % 4 {
+                0 | 1 => Command::SetRetention { class, keep, reason: "policy".to_owned() },
+                2 => Command::CreateHold { on, reason: "case".to_owned(), two_people: c > 128 },
+                _ => Command::ReleaseHold { hold: one_of(s.holds.keys().copied(), c, HoldId(1)), reason: "closed".to_owned() },
+            };
+            (by(pick(&["ana", "ben"], c)), command)
+        }
+        33 => {
+            let class = RecordClass::ALL[usize::from(a) % RecordClass::ALL.len()];
+            let seen = if c > 220 { Index(1) } else { s.retention.changed };
+            let leaves = Runs::from_pairs(if b.is_multiple_of(3) { vec![] } else { vec![u64::from(b), 3] }).expect("in order");
+            (node(1), Command::PruneRecords { class, seen, before: LogTime(u64::from(c)), through: u64::from(b) + 3, leaves })
+        }
         27 | 28 => (admin(), publish(&[a, b, c], c > 120)),
         _ => (admin(), Command::DeletePrincipal { name: name(anybody(a)), expect: Expect::Any }),
     }
@@ -170,6 +213,18 @@ fn check_step(before: &State, after: &State, proposal: &Proposal, applied: &Appl
             let item = before.item(*review, decide.item).expect("was decided on");
             assert!(!before.conflicted_on(item).contains(who), "{who} decided on {item:?}");
         }
+    }
+    if let (Command::ReviewBreakGlass { id, .. }, Reply::Done { .. }, Actor::Principal(who)) =
+        (&proposal.command, &applied.reply, &proposal.actor)
+    {
+        assert!(!before.break_glass[id].conflicted.contains(who), "{who} reviewed {:?}", before.break_glass[id]);
+    }
+    if let (Command::BreakGlass { .. }, Reply::Grant(_), Actor::Principal(who)) = (&proposal.command, &applied.reply, &proposal.actor) {
+        assert!(!before.break_glass.values().any(|broken| broken.by == *who && broken.is_overdue(after.now)), "{who} owed a review");
+    }
+    if let (Command::PruneRecords { class, seen, .. }, Reply::Done { .. }) = (&proposal.command, &applied.reply) {
+        assert_eq!(*seen, before.retention.changed, "what was planned before a rule or a hold changed");
+        assert!(before.retention_rules[class].keep.is_some(), "what is kept for ever");
     }
     for (key, history) in &before.review_history {
         if let Some(later) = after.review_history.get(key) {

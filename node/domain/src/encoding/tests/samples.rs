@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::command::{Command, Decide, Expect, Rejection, Reply};
+use crate::break_glass::{BreakGlass, Reviewed};
+use crate::command::{Advance, Command, Decide, Expect, Rejection, Reply};
 use crate::credential::{Credential, Sealed};
 use crate::grant::{Grant, GrantSource, GrantStatus, TargetSelector};
 use crate::id::{
-    BootId, Digest, GrantId, Index, LockId, Name, NodeId, OperationId, PolicyId, RequestId, ReviewId, RevocationId, SessionId, TokenId,
+    BootId, BreakGlassId, Digest, GrantId, HoldId, Index, LockId, Name, NodeId, OperationId, PolicyId, RequestId, ReviewId, RevocationId,
+    SessionId, TokenId,
 };
 use crate::job::Job;
 use crate::lock::{Lock, LockOn};
@@ -18,13 +20,19 @@ use crate::permission::PermissionSet;
 use crate::policy::{AskedUnder, Hold, Policy};
 use crate::principal::{Principal, PrincipalKind, ScramVerifier, Token, TokenUse};
 use crate::request::{Ask, Decision, Request, RequestStatus};
+use crate::retention::{Held, LegalHold, Plan, Pruning, RecordClass, RetentionFacts, Rule, Runs};
 use crate::review::{
     Choice, Chunk, Handed, History, Item, ItemDecision, Overdue, Review, ReviewStatus, Reviewers, Risk, Scope, Subject, Terms,
 };
 use crate::role::Role;
+use crate::sink::{
+    Cursor, Destination, EventKind, Failing, MailTls, Progress, RecordFormat, Selection, Sink, StreamedLog, Terms as SinkTerms,
+};
 use crate::state::{ClusterFacts, Remembered, State};
 use crate::target::{Target, UpstreamTls};
 use crate::time::LogTime;
+use crate::usage::{Count, Denials, Denied, GrantUsage, Seen, UsedAccess, UsedGrant};
+use crate::witness::{Cosigned, CosignedHead, Witness};
 
 pub(super) fn name(text: &str) -> Name {
     text.parse().expect("a name")
@@ -62,15 +70,19 @@ fn sealed() -> Sealed {
     Sealed { key_id: 1, wrapped_key: vec![6; 40], nonce: [7; 12], ciphertext: vec![8; 24] }
 }
 
-fn exact_ask() -> Ask {
+fn deletion() -> Access {
     let mut resource = Resource::new(["app", "public", "orders"]);
     resource.columns = Some(BTreeSet::from(["status".into()]));
+    Access { protocol: Protocol::Postgres, verb: Verb::Delete, resource }
+}
+
+fn exact_ask() -> Ask {
     Ask::Exact {
         digest: Digest([9; 32]),
         statement: "delete from orders where id = $1".into(),
         parameters: vec!["42".into()],
         context: vec![("database".into(), "app".into()), ("search_path".into(), "public".into())],
-        missing: vec![Access { protocol: Protocol::Postgres, verb: Verb::Delete, resource }],
+        missing: vec![deletion()],
         job_version: Some(Index(900)),
         target_version: Index(880),
         under: None,
@@ -127,7 +139,149 @@ pub(super) fn commands() -> Vec<Command> {
     commands.extend(access_commands());
     commands.extend(review_commands());
     commands.extend(policy_commands());
+    commands.extend(break_glass_commands());
+    commands.extend(outbound_commands());
     commands
+}
+
+fn sink_terms() -> Vec<SinkTerms> {
+    let terms = |destination| SinkTerms {
+        destination,
+        selection: Selection { events: EventKind::ALL.iter().copied().collect(), logs: StreamedLog::ALL.into_iter().collect() },
+        roots_pem: "-----BEGIN".into(),
+        give_up: Some(Duration::from_secs(86_400)),
+        active: true,
+    };
+    vec![
+        terms(Destination::Webhook { url: "https://hooks.example/in".into() }),
+        terms(Destination::Syslog { address: "siem.example:6514".into(), server_name: Some("siem".into()), format: RecordFormat::Ocsf }),
+        terms(Destination::Otlp { url: "https://otel.example/v1/logs".into() }),
+        terms(Destination::Slack),
+        terms(Destination::Teams),
+        SinkTerms {
+            give_up: None,
+            active: false,
+            ..terms(Destination::Mail {
+                address: "mail.example:587".into(),
+                tls: MailTls::Starttls,
+                from: "assize@example.com".into(),
+                to: vec!["ana@example.com".into()],
+                username: "assize".into(),
+            })
+        },
+    ]
+}
+
+fn held() -> Held {
+    Held {
+        principal: Some(name("billing-loop")),
+        target: Some(name("shop")),
+        run: Some("nightly-17".parse().expect("a run")),
+        from: Some(LogTime(2)),
+        until: Some(LogTime(3)),
+    }
+}
+
+fn runs() -> Runs {
+    Runs::from_pairs(vec![0, 3, 2, 1]).expect("in order")
+}
+
+fn witness() -> Witness {
+    Witness {
+        name: name("outside"),
+        url: "https://witness.example/w1".into(),
+        key: "witness.example/w1+00000000+BA==".into(),
+        roots_pem: String::new(),
+        interval: Duration::from_secs(60),
+        version: Index(1071),
+    }
+}
+
+fn outbound_commands() -> Vec<Command> {
+    let put = |terms| Command::PutSink {
+        name: name("siem"),
+        terms,
+        sealed: Some(sealed()),
+        start: Cursor { control: 4, audit: 5, time: LogTime(6) },
+        expect: Expect::Absent,
+    };
+    let mut commands: Vec<Command> = sink_terms().into_iter().map(put).collect();
+    commands.extend([
+        Command::DeleteSink { name: name("siem"), expect: Expect::Any },
+        Command::AdvanceSink(Advance {
+            sink: name("siem"),
+            created: Index(1070),
+            from: Cursor { control: 4, audit: 5, time: LogTime(6) },
+            to: Cursor { control: 40, audit: 50, time: LogTime(60) },
+            delivered: 70,
+            abandoned: 1,
+            error: Some("status 503".into()),
+        }),
+        Command::PutWitness { witness: witness(), expect: Expect::Absent },
+        Command::DeleteWitness { name: name("outside"), expect: Expect::Any },
+        Command::FileCosignature { witness: name("outside"), note: "a note".into() },
+        Command::SetRetention {
+            class: RecordClass::Operations,
+            keep: Some(Duration::from_secs(90 * 24 * 3600)),
+            reason: "the new policy".into(),
+        },
+        Command::SetRetention { class: RecordClass::Checks, keep: None, reason: String::new() },
+        Command::CreateHold { on: held(), reason: "case 7".into(), two_people: true },
+        Command::ReleaseHold { hold: HoldId(1049), reason: "case 7 is closed".into() },
+        Command::PruneRecords {
+            class: RecordClass::Operations,
+            seen: Index(1048),
+            before: LogTime(1_795_000_000_000),
+            through: 40,
+            leaves: runs(),
+        },
+    ]);
+    commands
+}
+
+fn break_glass_commands() -> Vec<Command> {
+    vec![
+        Command::BreakGlass {
+            principal: name("billing-loop"),
+            target: name("shop"),
+            permissions: permissions(),
+            length: Duration::from_secs(3600),
+            review_within: Duration::from_secs(86_400),
+            reason: "refunds are stuck".into(),
+            ticket: "INC-7".into(),
+        },
+        Command::ReviewBreakGlass { id: BreakGlassId(1048), justified: true, note: "it was".into() },
+        Command::IssueGrant {
+            name: None,
+            principal: name("billing-loop"),
+            target: TargetSelector::Name(name("shop")),
+            permissions: permissions(),
+            roles: BTreeSet::new(),
+            valid_from: None,
+            expires: Some(LogTime(2)),
+            review_due: None,
+            strict: false,
+            source: GrantSource::BreakGlass(BreakGlassId(1048)),
+        },
+    ]
+}
+
+fn break_glass(id: u64, review: Option<Reviewed>) -> BreakGlass {
+    BreakGlass {
+        id: BreakGlassId(id),
+        by: name("bo"),
+        principal: name("billing-loop"),
+        target: name("shop"),
+        grant: GrantId(id),
+        reason: "refunds are stuck".into(),
+        ticket: "INC-7".into(),
+        opened: LogTime(13),
+        expires: LogTime(14),
+        review_due: LogTime(15),
+        conflicted: names(["ana", "bo"]),
+        review,
+        version: Index(id),
+    }
 }
 
 fn policy_commands() -> Vec<Command> {
@@ -149,7 +303,7 @@ fn policy_commands() -> Vec<Command> {
 
 fn cluster_commands() -> Vec<Command> {
     vec![
-        Command::FoundCluster { id: "demo-7f3a".into(), incarnation: 1, recovery_key: [1; 32], first_admin: name("ana") },
+        Command::FoundCluster { id: "demo-7f3a".into(), incarnation: 1, recovery_key: [1; 32], first_admin: name("ana"), feature_level: 3 },
         Command::RegisterNode {
             node: NodeId(2),
             address: "127.0.0.1:7400".into(),
@@ -167,6 +321,15 @@ fn cluster_commands() -> Vec<Command> {
         Command::RaiseFeatureLevel { level: 2 },
         Command::Tick,
         Command::FileReceipt { revocation: RevocationId(1046), nodes: node_receipts() },
+        Command::ReportUsage {
+            grants: vec![UsedGrant {
+                grant: GrantId(1044),
+                operations: 3,
+                rows: 40,
+                accesses: vec![UsedAccess { access: deletion(), operations: 2, rows: 39 }],
+            }],
+            denials: vec![Denied { principal: name("billing-loop"), target: name("shop"), operations: 5 }],
+        },
     ]
 }
 
@@ -287,6 +450,7 @@ fn terms() -> Terms {
             labels: labels(),
             verbs: BTreeSet::from([Verb::Select, Verb::Delete]),
             risk_from: Some(Risk::Medium),
+            unused_for: None,
         },
         stages: vec![Reviewers::Named(names(["ana", "bo"])), Reviewers::TargetOwner, Reviewers::ByRight],
         fallback: names(["bo"]),
@@ -556,6 +720,7 @@ pub(super) fn sample_state() -> State {
         narrowed: Index(1046),
         recovery_key: [1; 32],
         policy: None,
+        usage_since: None,
     };
     state.principals = principals().into_iter().map(|p| (p.name.clone(), p)).collect();
     state.targets = targets().into_iter().map(|t| (t.name.clone(), t)).collect();
@@ -615,6 +780,47 @@ pub(super) fn sample_state() -> State {
         version: Index(1060),
     };
     state.policies.insert(policy.id, policy);
+    let count = |operations| Count { first: LogTime(13), last: LogTime(14), operations, rows: 9 };
+    let seen = vec![Seen { access: deletion(), count: count(2) }];
+    let usage = GrantUsage { grant: GrantId(1044), total: count(3), seen, by_roles: count(1), more: Count::default() };
+    state.usage.insert(usage.grant, Arc::new(usage));
+    let denials = Denials { principal: name("billing-loop"), target: name("shop"), count: count(5) };
+    state.denials.insert((denials.principal.clone(), denials.target.clone()), denials);
+    let reviewed = Reviewed { by: name("ana"), at: LogTime(16), justified: true, note: "it was".into() };
+    for broken in [break_glass(1048, None), break_glass(1049, Some(reviewed))] {
+        state.break_glass.insert(broken.id, broken);
+    }
+    for (number, terms) in sink_terms().into_iter().enumerate() {
+        let sink =
+            Sink { name: name(&format!("sink-{number}")), terms, sealed: Some(sealed()), created: Index(1070), version: Index(1071) };
+        let progress = Progress {
+            sink: sink.name.clone(),
+            created: Index(1070),
+            cursor: Cursor { control: 4, audit: 5, time: LogTime(6) },
+            delivered: 7,
+            abandoned: 1,
+            last_delivered: Some(LogTime(8)),
+            failing: Some(Failing { since: LogTime(9), attempts: 3, error: "status 503".into() }),
+        };
+        state.sink_progress.insert(sink.name.clone(), progress);
+        state.sinks.insert(sink.name.clone(), sink);
+    }
+    state.witnesses.insert(name("outside"), witness());
+    let heads = vec![CosignedHead { size: 20, note: "a note".into(), filed: LogTime(10) }];
+    let cosigned = Cosigned { witness: name("outside"), log: "audit/0".into(), heads };
+    state.cosigned.insert((cosigned.witness.clone(), cosigned.log.clone()), cosigned);
+    let rule = |class, keep| Rule { class, keep, reason: "the new policy".into(), by: name("ana"), at: LogTime(17), version: Index(1050) };
+    for rule in [rule(RecordClass::Operations, Some(Duration::from_millis(90_000))), rule(RecordClass::Sessions, None)] {
+        state.retention_rules.insert(rule.class, rule);
+    }
+    for (id, on) in [(1049, held()), (1050, Held::default())] {
+        let hold = LegalHold { id: HoldId(id), on, reason: "case 7".into(), by: name("bo"), at: LogTime(18), two_people: true };
+        state.holds.insert(hold.id, hold);
+    }
+    let plan = Plan { index: Index(1051), at: LogTime(19), before: LogTime(4), leaves: runs() };
+    let pruning = |class, last| Pruning { class, through: 40, pruned: 4, last };
+    let progress = [pruning(RecordClass::Operations, Some(plan)), pruning(RecordClass::Checks, None)].map(|p| (p.class, p)).into();
+    state.retention = Arc::new(RetentionFacts { changed: Index(1050), progress });
     let replies = replies().into_iter().chain(rejections().into_iter().map(Reply::Rejected));
     state.proposals =
         replies.enumerate().map(|(i, reply)| (format!("cli-{i}").parse().expect("an id"), Remembered { at: LogTime(11), reply })).collect();

@@ -48,6 +48,27 @@ fn what_ordinary_drivers_send_is_taken() {
 }
 
 #[test]
+fn a_run_is_named_by_the_application_or_an_option_and_ends_at_the_gateway() {
+    let run = |parameters: &[(&str, &str)]| check(parameters).map(|opening| opening.run.map(|run| run.to_string()));
+    assert_eq!(run(&[("application_name", "psql")]), Ok(None));
+    assert_eq!(run(&[("application_name", "run:nightly-17")]), Ok(Some("nightly-17".into())));
+    assert_eq!(run(&[("application_name", "run:nightly-17 importer 2.1")]), Ok(Some("nightly-17".into())));
+    assert_eq!(run(&[("options", "-c assize.run=nightly-17")]), Ok(Some("nightly-17".into())));
+    assert_eq!(run(&[("assize.run", "nightly-17"), ("application_name", "run:nightly-17")]), Ok(Some("nightly-17".into())));
+    let opening = check(&[("options", "-c assize.run=7 -c jit=off")]).expect("taken");
+    assert_eq!(settings(&opening), [("jit", "off")], "the target is told of its own settings only");
+    let opening = check(&[("application_name", "run:7 importer")]).expect("taken");
+    assert_eq!(opening.application, "run:7 importer", "what the client calls itself stays as it is");
+    let long = "x".repeat(65);
+    for bad in ["", "-1", "a/b", "a;b", "ä", &long] {
+        assert!(matches!(run(&[("assize.run", bad)]), Err(Refusal::InvalidRun { .. })), "{bad:?}");
+        assert!(matches!(run(&[("application_name", &format!("run:{bad}"))]), Err(Refusal::InvalidRun { .. })), "run:{bad}");
+    }
+    let two = run(&[("application_name", "run:one"), ("options", "-c assize.run=two")]);
+    assert!(matches!(&two, Err(Refusal::InvalidRun { message }) if message.contains("one and two")), "{two:?}");
+}
+
+#[test]
 fn what_would_change_identity_or_lexing_is_refused() {
     let pinned = |name: &str, value: &str| {
         let refusal = Err(Refusal::Pinned { setting: name.to_ascii_lowercase() });

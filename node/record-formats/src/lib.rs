@@ -1,4 +1,7 @@
-//! Records in the formats that log collectors take: one line a record, the fields of `assize audit query`.
+//! Records in the formats that log collectors take: one line a record, the fields of `assize audit query`. The same for
+//! `assize audit export --format` and for streams.
+//!
+//! What this crate must **not** know: where a record comes from, or a line goes.
 //!
 //! An outcome does not repeat what its intent said, so [`Formatter`] remembers each until its outcome or its session's
 //! end: a line then stands on its own. What was recorded before the export begins is not known to it, and left out.
@@ -11,17 +14,9 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+pub use domain::sink::RecordFormat;
 use proto::admin as pb;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum RecordFormat {
-    /// A JSON object a line, in the Open Cybersecurity Schema Framework, version 1.8.0
-    Ocsf,
-    /// ArcSight Common Event Format
-    Cef,
-    /// A JSON object a line, in the schema `assize.audit.v1`
-    Json,
-}
+use serde_json::Value;
 
 /// What earlier records said about the session or operation of a later one.
 #[derive(Debug, Clone, Default)]
@@ -35,7 +30,9 @@ pub(crate) struct Known {
     effect: String,
 }
 
-pub(crate) struct Formatter {
+/// Writes the records of one log, in their order.
+#[derive(Debug, Clone)]
+pub struct Formatter {
     format: RecordFormat,
     sessions: BTreeMap<String, Known>,
     /// By session and number of the operation.
@@ -43,12 +40,12 @@ pub(crate) struct Formatter {
 }
 
 impl Formatter {
-    pub(crate) fn new(format: RecordFormat) -> Formatter {
+    pub fn new(format: RecordFormat) -> Formatter {
         Formatter { format, sessions: BTreeMap::new(), operations: BTreeMap::new() }
     }
 
     /// The record as one line, without its end.
-    pub(crate) fn line(&mut self, record: &pb::AuditRecord) -> String {
+    pub fn line(&mut self, record: &pb::AuditRecord) -> String {
         let known = self.known(record);
         match self.format {
             RecordFormat::Ocsf => ocsf::event(record, &known).to_string(),
@@ -91,6 +88,11 @@ impl Formatter {
     }
 }
 
+/// The record in the schema `assize.audit.v1`, as [`RecordFormat::Json`] writes it.
+pub fn json(record: &pb::AuditRecord) -> Value {
+    json::object(record)
+}
+
 /// A field of the record; empty when it has none of this name.
 fn field<'r>(record: &'r pb::AuditRecord, name: &str) -> &'r str {
     record.fields.get(name).map_or("", String::as_str)
@@ -101,18 +103,18 @@ fn number(record: &pb::AuditRecord, name: &str) -> Option<u64> {
 }
 
 /// Milliseconds since 1970.
-fn millis(record: &pb::AuditRecord) -> i64 {
+pub fn millis(record: &pb::AuditRecord) -> i64 {
     record.at.as_ref().map_or(0, |at| at.seconds * 1000 + i64::from(at.nanos) / 1_000_000)
 }
 
 /// To the millisecond, UTC.
-fn rfc_3339(record: &pb::AuditRecord) -> String {
-    let at = record.at.as_ref().and_then(crate::when::from_wire).unwrap_or_default();
+pub fn rfc_3339(record: &pb::AuditRecord) -> String {
+    let at = record.at.as_ref().and_then(|at| jiff::Timestamp::new(at.seconds, at.nanos).ok()).unwrap_or_default();
     at.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
 }
 
 /// Where a record is found again: `audit/0/17`.
-fn uid(record: &pb::AuditRecord) -> String {
+pub fn uid(record: &pb::AuditRecord) -> String {
     format!("{}/{}", record.log, record.number)
 }
 
@@ -122,9 +124,10 @@ fn endpoint(address: &str) -> Option<std::net::SocketAddr> {
 }
 
 /// How grave a record is to somebody who watches, in OCSF's terms: 1 informational, 2 low, 3 medium, 4 high.
-fn severity(record: &pb::AuditRecord) -> u8 {
+pub fn severity(record: &pb::AuditRecord) -> u8 {
     match (record.kind.as_str(), field(record, "verdict"), field(record, "outcome"), field(record, "status")) {
         ("late-send", ..) | (_, "session-ended", ..) => 4,
+        ("target-check", ..) if field(record, "findings").contains("high ") => 4,
         (_, "refused", ..) | (_, _, "revoked", _) | ("enforcement", ..) | (.., "unknown") => 3,
         (_, "held" | "approval", ..) | (_, _, "modified", _) | (.., "error") => 2,
         _ => 1,

@@ -89,6 +89,8 @@ fn class(record: &pb::AuditRecord, known: &Known) -> Class {
         "late-send" => datastore(record, known, (99, "Late send".into())),
         "session-end" => datastore(record, known, (99, "Disconnect".into())),
         "statement-text" => datastore(record, known, (99, "Statement text".into())),
+        "pruned" => entity(known, (4, "Delete".into()), field(record, "pruned_kind"), "audit record", record),
+        "target-check" => entity(known, (2, "Read".into()), &known.target, "target", record),
         "enforcement" => entity(known, (99, "Enforce".into()), field(record, "revocation"), "revocation", record),
         "command" => {
             // A command's words begin with its verb and what it is done to; its terms stand after a colon.
@@ -223,7 +225,7 @@ fn status(record: &pb::AuditRecord) -> (u32, &'static str) {
         },
         "late-send" => failure,
         "command" if field(record, "reply").starts_with("refused") => failure,
-        "admission" | "enforcement" | "session-end" | "statement-text" | "command" => success,
+        "admission" | "enforcement" | "session-end" | "statement-text" | "target-check" | "pruned" | "command" => success,
         _ => unknown,
     }
 }

@@ -1,4 +1,4 @@
-//! Canonical text for approvers: what is shown is all there is, and nothing in it can move, hide or reorder what a
+//! Canonical text for approvers, and for whoever is told of what happens: what is shown is all there is, and nothing in it can move, hide or reorder what a
 //! person reads (THREATS: approval spoofing by control, bidirectional and zero-width characters).
 //!
 //! Escapes are `\n`, `\t`, `\\` and `\u{HEX}`; every other visible character stands for itself, so two different texts
@@ -6,14 +6,14 @@
 
 /// The text and what the reader should know about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Shown {
-    pub(crate) text: String,
+pub struct Shown {
+    pub text: String,
     /// Something was escaped that could deceive.
-    pub(crate) escaped: bool,
-    pub(crate) non_ascii: bool,
+    pub escaped: bool,
+    pub non_ascii: bool,
 }
 
-pub(crate) fn show(raw: &str) -> Shown {
+pub fn show(raw: &str) -> Shown {
     let mut shown = Shown { text: String::with_capacity(raw.len()), escaped: false, non_ascii: !raw.is_ascii() };
     for c in raw.chars() {
         match c {

@@ -1,13 +1,14 @@
 //! One leg of a connection: TCP, or TLS over it.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// A connected stream towards a client or a target.
+/// A connected stream towards a client, a target or a receiver.
 #[derive(Debug)]
 pub enum Stream {
     Plain(TcpStream),
@@ -65,4 +66,16 @@ impl AsyncWrite for Stream {
             Stream::Tls(tls) => Pin::new(tls.as_mut()).poll_shutdown(cx),
         }
     }
+}
+
+/// Bytes written to a TCP socket that the peer's kernel has not acknowledged (`SIOCOUTQ`, tcp(7)).
+///
+/// # Errors
+/// When the kernel cannot say.
+#[allow(unsafe_code, reason = "no safe wrapper for SIOCOUTQ; the kernel writes one int, as tcp(7) says")]
+pub fn unacknowledged(socket: &impl AsFd) -> io::Result<i32> {
+    const SIOCOUTQ: rustix::ioctl::Opcode = 0x5411;
+    // SAFETY: SIOCOUTQ takes a pointer to an int and writes it; Getter passes a valid one of that type.
+    let left = unsafe { rustix::ioctl::ioctl(socket, rustix::ioctl::Getter::<SIOCOUTQ, i32>::new()) };
+    Ok(left?)
 }
