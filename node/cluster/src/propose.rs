@@ -204,6 +204,7 @@ impl Expiring {
                 && seen.principals.ptr_eq(&state.principals)
                 && seen.join_tokens.ptr_eq(&state.join_tokens)
                 && seen.reviews.ptr_eq(&state.reviews)
+                && seen.triggers.ptr_eq(&state.triggers)
         });
         if !same {
             self.any = can_expire(state);
@@ -221,4 +222,5 @@ fn can_expire(state: &domain::state::State) -> bool {
         || state.principals.values().any(|p| p.tokens.values().any(|t| t.expires.is_some() || t.review_due.is_some()))
         || state.join_tokens.values().any(|t| t.spent_by.is_none())
         || state.reviews.values().any(|r| !r.is_closed() || r.repeats_at.is_some())
+        || state.triggers.values().any(domain::review::trigger::Trigger::waits_for_time)
 }

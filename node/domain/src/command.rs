@@ -5,6 +5,7 @@ mod authority;
 mod check;
 mod feature;
 mod narrowing;
+mod notice;
 mod step;
 mod sweep;
 #[cfg(test)]
@@ -26,6 +27,7 @@ mod delete_principal;
 mod delete_role;
 mod delete_sink;
 mod delete_target;
+mod delete_trigger;
 mod delete_witness;
 mod file_cosignature;
 mod file_receipt;
@@ -44,10 +46,12 @@ mod put_principal;
 mod put_role;
 mod put_sink;
 mod put_target;
+mod put_trigger;
 mod put_witness;
 mod raise_feature_level;
 mod register_node;
 mod release_hold;
+mod report_findings;
 mod report_usage;
 mod return_approval;
 mod review_break_glass;
@@ -87,6 +91,7 @@ use crate::principal::{PrincipalKind, ScramVerifier, TokenUse};
 use crate::request::Ask;
 use crate::retention::{Held, RecordClass, Runs};
 use crate::review::Terms;
+use crate::review::trigger::{Event, Finding};
 use crate::sink;
 use crate::target::UpstreamTls;
 use crate::time::LogTime;
@@ -330,6 +335,23 @@ pub enum Command {
         digest: Digest,
         statement: String,
         ends_series: bool,
+    },
+    /// Opens a review by itself when something happens.
+    PutTrigger {
+        name: Name,
+        event: Event,
+        terms: Terms,
+        gather: Duration,
+        expect: Expect,
+    },
+    DeleteTrigger {
+        name: Name,
+        expect: Expect,
+    },
+    /// What a check of a target found, in place of what the check before did.
+    ReportFindings {
+        target: Name,
+        findings: Vec<Finding>,
     },
 
     // retention

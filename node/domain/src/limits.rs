@@ -111,6 +111,22 @@ pub const MEMBERS_MAX: usize = 256;
 
 /// Reviews that are open at a time. Each keeps its whole population in the state.
 pub const REVIEWS_OPEN_MAX: usize = 64;
+/// What opens reviews by itself. Each looks at everything that happens.
+pub const TRIGGERS_MAX: usize = 32;
+/// Principals or targets that one trigger gathers by name.
+pub const TRIGGER_PENDING_MAX: usize = REVIEW_NAMES_MAX;
+/// The longest that a trigger gathers.
+pub const TRIGGER_GATHER_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How often a trigger looks for what only time tells: it reads every grant, and makes a leaf of the control log.
+pub const TRIGGER_LOOK_MIN: Duration = Duration::from_secs(1);
+pub const TRIGGER_LOOK_MAX: Duration = Duration::from_secs(3600);
+/// Pairs of trigger and principal whose rows are counted.
+pub const VOLUMES_MAX: usize = 20_000;
+/// Earlier windows that say what is usual, and how few of them say nothing yet.
+pub const VOLUME_PAST_MAX: usize = 24;
+pub const VOLUME_PAST_MIN: usize = 4;
+/// Findings of one check that are kept.
+pub const FINDINGS_MAX: usize = 256;
 /// Items of one review: twice the grants that one cluster is made for.
 pub const REVIEW_ITEMS_MAX: usize = 200_000;
 /// Items that are stored together. A row of them is some tens of KiB.

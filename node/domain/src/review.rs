@@ -6,8 +6,10 @@
 
 mod report;
 mod scope;
+pub mod trigger;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::grant::Grant;
@@ -17,7 +19,8 @@ use crate::principal::{Token, TokenUse};
 use crate::time::LogTime;
 pub use report::{REPORT_HEADER, report};
 pub use scope::Scope;
-pub(crate) use scope::population;
+pub(crate) use scope::{population, risk_of_grant};
+use trigger::Triggered;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Review {
@@ -37,6 +40,8 @@ pub struct Review {
     pub repeats_at: Option<LogTime>,
     pub status: ReviewStatus,
     pub version: Index,
+    /// What opened it, unless a person or its series did. Shared: it is cloned with every decision.
+    pub trigger: Option<Arc<Triggered>>,
 }
 
 /// What a review is opened with. A review that repeats is opened with the same again.

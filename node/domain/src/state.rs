@@ -25,6 +25,7 @@ use crate::policy::{Policy, PolicyFacts};
 use crate::principal::Principal;
 use crate::request::Request;
 use crate::retention::{LegalHold, RecordClass, RetentionFacts, Rule};
+use crate::review::trigger::{TargetFindings, Trigger, Volume};
 use crate::review::{Chunk, History, Review};
 use crate::role::Role;
 use crate::sink::{Progress, Sink};
@@ -53,6 +54,11 @@ pub struct State {
     pub review_items: OrdMap<(ReviewId, u32), Arc<Chunk>>,
     /// By review and number of the item; only of items that something happened to.
     pub review_history: OrdMap<(ReviewId, u32), History>,
+    pub triggers: OrdMap<Name, Trigger>,
+    /// By trigger and principal.
+    pub volumes: OrdMap<(Name, Name), Volume>,
+    /// By target: what its last check found.
+    pub findings: OrdMap<Name, TargetFindings>,
     pub members: OrdMap<NodeId, Member>,
     pub join_tokens: OrdMap<Digest, JoinToken>,
     pub receipts: OrdMap<RevocationId, Receipt>,

@@ -111,6 +111,9 @@ impl VoterHistory {
             | Command::DecideItems { .. }
             | Command::HandItems { .. }
             | Command::CloseReview { .. }
+            | Command::PutTrigger { .. }
+            | Command::DeleteTrigger { .. }
+            | Command::ReportFindings { .. }
             | Command::PutSink { .. }
             | Command::DeleteSink { .. }
             | Command::AdvanceSink(_)

@@ -1,5 +1,6 @@
 //! A leaf of the control log: a command, by whom, and what it answered. Log time passing (`Tick`) makes no leaf, but
-//! for the tick that opens the next review of a series: the review takes its id from it. Nor do notes of what was
+//! for the tick that opens a review of a series or a trigger, which takes its id from it, and the one at which a trigger
+//! looked for what only time tells. Nor do notes of what was
 //! delivered and co-signed: who follows the log would be sent a leaf for each leaf sent. A message passed over makes one.
 
 use bytes::Bytes;
@@ -36,7 +37,10 @@ impl ControlLeaf {
     /// Whether an entry belongs in the log of administration.
     pub fn is_due(index: Index, command: &Command, changes: &Changes) -> bool {
         match command {
-            Command::Tick => changes.touched.contains(&RowKey::Review(ReviewId(index.0))),
+            Command::Tick => {
+                let looked = changes.touched.iter().any(|row| matches!(row, RowKey::Trigger(_)));
+                looked || changes.touched.contains(&RowKey::Review(ReviewId(index.0)))
+            }
             Command::AdvanceSink(advance) => advance.abandoned > 0,
             Command::FileCosignature { .. } => false,
             _ => true,

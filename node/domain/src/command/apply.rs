@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use planted::{Bug, planted};
 
 use super::step::Step;
-use super::{Actor, Command, Proposal, Rejection, Reply, authority, feature, sweep};
+use super::{Actor, Command, Proposal, Rejection, Reply, authority, feature, notice, sweep};
 use super::{
     activate_policy, advance_sink, break_glass, close_review, confirm_grant, create_hold, create_lock, decide_items, decide_request,
-    delete_credential, delete_job, delete_lock, delete_principal, delete_role, delete_sink, delete_target, delete_witness,
+    delete_credential, delete_job, delete_lock, delete_principal, delete_role, delete_sink, delete_target, delete_trigger, delete_witness,
     file_cosignature, file_receipt, found_cluster, hand_items, issue_grant, issue_token, make_join_token, open_request, open_review,
-    prune_records, publish_policy, put_credential, put_job, put_principal, put_role, put_sink, put_target, put_witness,
-    raise_feature_level, register_node, release_hold, report_usage, return_approval, review_break_glass, revoke_grant, revoke_token,
+    prune_records, publish_policy, put_credential, put_job, put_principal, put_role, put_sink, put_target, put_trigger, put_witness,
+    raise_feature_level, register_node, release_hold, report_findings, report_usage, return_approval, review_break_glass, revoke_grant, revoke_token,
     rotate_checkpoint_key, set_node_role, set_retention, set_serving, spend_approval, withdraw_request,
 };
 use crate::credential::Credential;
@@ -59,8 +59,12 @@ pub fn apply(state: &mut State, index: Index, proposal: &Proposal) -> Applied {
         let reply = remembered.reply.clone();
         return Applied { reply, changes: Changes { touched: step.touched, narrowing: false } };
     }
+    let before = (!step.state.triggers.is_empty()).then(|| step.state.clone());
     let reply = perform(&mut step, &proposal.command).unwrap_or_else(Reply::Rejected);
     sweep::work(&mut step);
+    if let Some(before) = before {
+        notice::notice(&mut step, &before);
+    }
     let rejected = matches!(reply, Reply::Rejected(_));
     let narrowing = step.took_away || (!rejected && proposal.command.is_narrowing());
     if narrowing {
@@ -198,6 +202,9 @@ fn perform(step: &mut Step<'_>, command: &Command) -> Result<Reply, Rejection> {
         Command::CloseReview { review, digest, statement, ends_series } => {
             close_review::apply(step, review, digest, statement, ends_series)
         }
+        Command::PutTrigger { name, event, terms, gather, expect } => put_trigger::apply(step, name, event, terms, gather, expect),
+        Command::DeleteTrigger { name, expect } => delete_trigger::apply(step, &name, expect),
+        Command::ReportFindings { target, findings } => report_findings::apply(step, target, findings),
 
         Command::SetRetention { class, keep, reason } => set_retention::apply(step, class, keep, reason),
         Command::CreateHold { on, reason, two_people } => create_hold::apply(step, on, reason, two_people),

@@ -36,6 +36,7 @@ fn operator(command: &Command) -> Result<(), Rejection> {
         Command::ReviewBreakGlass { .. } => forbidden("only a person reviews access"),
         Command::SpendApproval { .. } | Command::ReturnApproval { .. } => forbidden("only a node uses approvals"),
         Command::ReportUsage { .. } => forbidden("only a node tells what was used"),
+        Command::ReportFindings { .. } => forbidden("only a node checks targets"),
         Command::PublishPolicy { .. }
         | Command::ActivatePolicy { .. }
         | Command::RollbackPolicy
@@ -76,6 +77,8 @@ fn operator(command: &Command) -> Result<(), Rejection> {
         | Command::DeleteLock { .. }
         | Command::OpenReview { .. }
         | Command::HandItems { .. }
+        | Command::PutTrigger { .. }
+        | Command::DeleteTrigger { .. }
         | Command::PutSink { .. }
         | Command::DeleteSink { .. }
         | Command::PutWitness { .. }
@@ -95,6 +98,7 @@ fn node(command: &Command) -> Result<(), Rejection> {
         | Command::Tick
         | Command::FileReceipt { .. }
         | Command::ReportUsage { .. }
+        | Command::ReportFindings { .. }
         | Command::OpenRequest { .. }
         | Command::SpendApproval { .. }
         | Command::ReturnApproval { .. }
@@ -126,6 +130,8 @@ fn node(command: &Command) -> Result<(), Rejection> {
         | Command::DecideItems { .. }
         | Command::HandItems { .. }
         | Command::CloseReview { .. }
+        | Command::PutTrigger { .. }
+        | Command::DeleteTrigger { .. }
         | Command::PublishPolicy { .. }
         | Command::ActivatePolicy { .. }
         | Command::RollbackPolicy
@@ -162,6 +168,7 @@ fn principal(state: &State, actor: &Name, command: &Command) -> Result<(), Rejec
         | Command::RotateCheckpointKey { .. }
         | Command::FileReceipt { .. }
         | Command::ReportUsage { .. }
+        | Command::ReportFindings { .. }
         | Command::Tick => forbidden("only a node reports about itself"),
         Command::SetNodeRole { .. } | Command::MakeJoinToken { .. } | Command::RaiseFeatureLevel { .. } => {
             need(Verb::Operate, "cluster", "*")
@@ -212,7 +219,9 @@ fn principal(state: &State, actor: &Name, command: &Command) -> Result<(), Rejec
             Some(lock) => need_for_lock(&need, &lock.on),
             None => need(Verb::Write, "lock", "*"),
         },
-        Command::OpenReview { name, .. } => need(Verb::Write, "review", name.as_str()),
+        Command::OpenReview { name, .. } | Command::PutTrigger { name, .. } | Command::DeleteTrigger { name, .. } => {
+            need(Verb::Write, "review", name.as_str())
+        }
         // As with requests: whether they may, and on which items, is the heart of the command.
         Command::DecideItems { .. } | Command::HandItems { .. } => live(),
         Command::CloseReview { review, .. } => {

@@ -66,6 +66,7 @@ fn needed(command: &Command) -> u32 {
         | Command::AdvanceSink(_)
         | Command::FileCosignature { .. } => 3,
         Command::SetRetention { .. } | Command::CreateHold { .. } | Command::ReleaseHold { .. } | Command::PruneRecords { .. } => 4,
+        Command::PutTrigger { .. } | Command::DeleteTrigger { .. } | Command::ReportFindings { .. } => 4,
     }
 }
 

@@ -28,6 +28,7 @@ impl Command {
             | Command::ReturnApproval { .. } => false,
             // What a review opens, hands on or signs off takes nothing; its due date is told by time, not by an entry.
             Command::OpenReview { .. } | Command::HandItems { .. } | Command::CloseReview { .. } => false,
+            Command::PutTrigger { .. } | Command::DeleteTrigger { .. } | Command::ReportFindings { .. } => false,
             Command::DecideItems { decisions, .. } => decisions.iter().any(|decide| match decide.choice {
                 Choice::Modify { .. } | Choice::Revoke => true,
                 Choice::Approve | Choice::Abstain => false,

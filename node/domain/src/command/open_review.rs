@@ -1,5 +1,6 @@
 //! Opens a review: its population is what is in scope now.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::check::{active_person, invalid, labels, long};
@@ -9,13 +10,13 @@ use crate::id::{Name, ReviewId};
 use crate::limits::{
     REVIEW_CERTIFIES_MAX, REVIEW_ITEMS_MAX, REVIEW_LENGTH_MAX, REVIEW_LENGTH_MIN, REVIEW_NAMES_MAX, REVIEW_STAGES_MAX, REVIEWS_OPEN_MAX,
 };
+use crate::review::trigger::Triggered;
 use crate::review::{Item, Review, ReviewStatus, Reviewers, Terms, population};
 use crate::time::LogTime;
 
 pub(super) fn apply(step: &mut Step<'_>, name: Name, terms: Terms) -> Result<Reply, Rejection> {
     check(step, &terms)?;
-    let open = step.state.reviews.values().filter(|review| !review.is_closed()).count();
-    if open >= REVIEWS_OPEN_MAX {
+    if step.state.open_reviews() >= REVIEWS_OPEN_MAX {
         return Err(Rejection::TooMany {
             limit: u32::try_from(REVIEWS_OPEN_MAX).unwrap_or(u32::MAX),
             scope: "among open reviews".to_owned(),
@@ -30,7 +31,8 @@ pub(super) fn apply(step: &mut Step<'_>, name: Name, terms: Terms) -> Result<Rep
     }
     let by = step.actor_name();
     let repeats_at = terms.repeats.map(|every| step.now.after(every));
-    Ok(Reply::Review(put(step, name, terms, by, repeats_at, items)))
+    let opened = Opened { name, terms, by, repeats_at, trigger: None };
+    Ok(Reply::Review(put(step, opened, items)))
 }
 
 /// The next of a series, once its time has come. One without items is passed over.
@@ -44,14 +46,30 @@ pub(super) fn repeat(step: &mut Step<'_>, at: LogTime, id: ReviewId) {
     last.version = step.index;
     step.put_review(last);
     if opens {
-        put(step, name, terms, by, next, items);
+        put(step, Opened { name, terms, by, repeats_at: next, trigger: None }, items);
     }
 }
 
-fn put(step: &mut Step<'_>, name: Name, terms: Terms, opened_by: Name, repeats_at: Option<LogTime>, items: Vec<Item>) -> ReviewId {
+/// What a trigger has gathered. `None` where nothing is in scope, or more than one review holds.
+pub(super) fn by_trigger(step: &mut Step<'_>, name: Name, terms: Terms, by: Name, why: Triggered) -> Option<ReviewId> {
+    let items = population(step.state, &terms.scope);
+    let opens = !items.is_empty() && items.len() <= REVIEW_ITEMS_MAX;
+    opens.then(|| put(step, Opened { name, terms, by, repeats_at: None, trigger: Some(Arc::new(why)) }, items))
+}
+
+struct Opened {
+    name: Name,
+    terms: Terms,
+    by: Name,
+    repeats_at: Option<LogTime>,
+    trigger: Option<Arc<Triggered>>,
+}
+
+fn put(step: &mut Step<'_>, opened: Opened, items: Vec<Item>) -> ReviewId {
     let id = ReviewId(step.index.0);
     let count = u32::try_from(items.len()).expect("bounded by REVIEW_ITEMS_MAX");
     step.put_review_items(id, items);
+    let Opened { name, terms, by: opened_by, repeats_at, trigger } = opened;
     step.put_review(Review {
         id,
         name,
@@ -64,11 +82,12 @@ fn put(step: &mut Step<'_>, name: Name, terms: Terms, opened_by: Name, repeats_a
         repeats_at,
         status: ReviewStatus::Open,
         version: step.index,
+        trigger,
     });
     id
 }
 
-fn check(step: &Step<'_>, terms: &Terms) -> Result<(), Rejection> {
+pub(super) fn check(step: &Step<'_>, terms: &Terms) -> Result<(), Rejection> {
     if terms.basis.trim().is_empty() {
         return Err(invalid("basis", "must say why this review is held, and why this often"));
     }

@@ -18,6 +18,7 @@ use crate::policy::{Policy, PolicyFacts};
 use crate::principal::Principal;
 use crate::request::Request;
 use crate::retention::{LegalHold, Pruning, Rule};
+use crate::review::trigger::{TargetFindings, Trigger, Volume};
 use crate::review::{Chunk, History, Item, Review};
 use crate::role::Role;
 use crate::sink::{Progress, Sink};
@@ -73,6 +74,7 @@ impl<'a> Step<'a> {
             self.state.indexes.touch_principal(name, self.index);
             self.touched.insert(RowKey::Principal(name.clone()));
             self.forget_denials(|(principal, _)| principal == name);
+            self.forget_volumes(|(_, principal)| principal == name);
         }
     }
 
@@ -93,6 +95,9 @@ impl<'a> Step<'a> {
             self.state.indexes.touch_target(name, self.index);
             self.touched.insert(RowKey::Target(name.clone()));
             self.forget_denials(|(_, target)| target == name);
+            if self.state.findings.remove(name).is_some() {
+                self.touched.insert(RowKey::Findings(name.clone()));
+            }
         }
     }
 
@@ -271,6 +276,37 @@ impl<'a> Step<'a> {
             self.state.review_history.remove(&key);
             self.touched.insert(RowKey::ReviewHistory(key.0, key.1));
         }
+    }
+
+    pub(super) fn put_trigger(&mut self, trigger: Trigger) {
+        self.touched.insert(RowKey::Trigger(trigger.name.clone()));
+        self.state.triggers.insert(trigger.name.clone(), trigger);
+    }
+
+    pub(super) fn remove_trigger(&mut self, name: &Name) {
+        self.state.triggers.remove(name);
+        self.touched.insert(RowKey::Trigger(name.clone()));
+        self.forget_volumes(|(trigger, _)| trigger == name);
+    }
+
+    pub(super) fn put_volume(&mut self, volume: Volume) {
+        let key = (volume.trigger.clone(), volume.principal.clone());
+        self.touched.insert(RowKey::Volume(key.0.clone(), key.1.clone()));
+        self.state.volumes.insert(key, volume);
+    }
+
+    /// Of those of these triggers and principals.
+    pub(super) fn forget_volumes(&mut self, of: impl Fn(&(Name, Name)) -> bool) {
+        let keys: Vec<(Name, Name)> = self.state.volumes.keys().filter(|key| of(key)).cloned().collect();
+        for key in keys {
+            self.state.volumes.remove(&key);
+            self.touched.insert(RowKey::Volume(key.0, key.1));
+        }
+    }
+
+    pub(super) fn put_findings(&mut self, findings: TargetFindings) {
+        self.touched.insert(RowKey::Findings(findings.target.clone()));
+        self.state.findings.insert(findings.target.clone(), findings);
     }
 
     pub(super) fn put_lock(&mut self, lock: Lock) {

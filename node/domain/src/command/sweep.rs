@@ -2,7 +2,7 @@
 //! Decisions do not wait for it: they compare times themselves.
 
 use super::step::Step;
-use super::{decide_items, open_review};
+use super::{decide_items, notice, open_review};
 use crate::id::ReviewId;
 use crate::limits::{REQUEST_KEPT, REVIEW_WORK_PER_ENTRY};
 use crate::request::RequestStatus;
@@ -40,6 +40,10 @@ pub(super) fn sweep(step: &mut Step<'_>, tick: bool) {
     // A review takes its id from the entry that opens it, which must have no other to give.
     if tick && let Some((at, id)) = step.state.indexes().reviews_repeat.get_min().copied().filter(|(at, _)| *at <= step.now) {
         open_review::repeat(step, at, id);
+    }
+    if tick {
+        notice::look(step);
+        notice::open(step);
     }
 }
 

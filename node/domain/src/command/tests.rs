@@ -8,6 +8,7 @@ mod requests;
 mod retention;
 mod reviews;
 mod time;
+mod triggers;
 mod twins;
 
 use super::*;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::entities::{StoredCursor, StoredHeld, StoredSinkTerms, StoredTerms, StoredWitness};
+use super::entities::{StoredCursor, StoredFinding, StoredHeld, StoredSinkTerms, StoredTerms, StoredWitness};
 use super::parts::{
     StoredAccess, StoredNodeReceipt, StoredOperation, StoredPermission, StoredScram, StoredSealed, actor, ask, choice, expect,
-    grant_source, lock_on, principal_kind, target_selector, upstream_tls,
+    grant_source, lock_on, principal_kind, target_selector, trigger_event, upstream_tls,
 };
 use super::wire::{stored_enum, stored_struct};
 use crate::command::{Advance, Command, Decide, Proposal, Rejection, Reply};
@@ -54,7 +54,7 @@ stored_struct!(StoredProposal = Proposal {
     command: command::Stored [message, required, tag = 4],
 });
 
-// Tags: 1–19 cluster, 20–49 nouns, 50–79 access, 80–89 reviews, 90–95 retention, 100–109 policy, 110–119 outbound, 120–129 break-glass.
+// Tags: 1–19 cluster, 20–49 nouns, 50–79 access, 80–89 reviews and their triggers, 90–95 retention, 100–109 policy, 110–119 outbound, 120–129 break-glass.
 stored_enum!(command = Command {
     1 FoundCluster {
         id: String [string, tag = 1],
@@ -240,6 +240,21 @@ stored_enum!(command = Command {
         digest: Vec<u8> [bytes = "vec", tag = 2],
         statement: String [string, tag = 3],
         ends_series: bool [bool, tag = 4],
+    },
+    85 PutTrigger {
+        name: String [string, tag = 1],
+        event: trigger_event::Stored [message, required, tag = 2],
+        terms: StoredTerms [message, required, tag = 3],
+        gather: u64 [uint64, tag = 4],
+        expect: expect::Stored [message, required, tag = 5],
+    },
+    86 DeleteTrigger {
+        name: String [string, tag = 1],
+        expect: expect::Stored [message, required, tag = 2],
+    },
+    87 ReportFindings {
+        target: String [string, tag = 1],
+        findings: Vec<StoredFinding> [message, repeated, tag = 2],
     },
 
     84 ReportUsage {

@@ -6,7 +6,7 @@ use super::DecodeError;
 use super::commands::reply;
 use super::parts::{
     StoredAccess, StoredDecision, StoredNodeReceipt, StoredPermission, StoredReviewed, StoredScope, StoredScram, StoredSealed, ask, choice,
-    destination, grant_source, grant_status, lock_on, principal_kind, request_status, review_status, reviewers, serving, target_selector,
+    destination, grant_source, grant_status, lock_on, principal_kind, request_status, review_status, reviewers, serving, target_selector, trigger_event,
     upstream_tls,
 };
 use super::wire::{Wire, stored_enum, stored_struct};
@@ -21,6 +21,7 @@ use crate::policy::{Policy, PolicyFacts};
 use crate::principal::{Principal, Token};
 use crate::request::{Decision, Request};
 use crate::retention::{Held, LegalHold, Plan, Pruning, RecordClass, RetentionFacts, Rule, Runs};
+use crate::review::trigger::{Cause, Finding, Opening, Pending, TargetFindings, Trigger, Triggered, Volume};
 use crate::review::{Chunk, Handed, History, Item, ItemDecision, Review, Subject, Terms};
 use crate::role::Role;
 use crate::sink::{Cursor, Failing, Progress, Selection, Sink, Terms as SinkTerms};
@@ -388,6 +389,97 @@ stored_struct!(StoredReview = Review {
     repeats_at: Option<u64> [uint64, optional, tag = 9],
     status: review_status::Stored [message, required, tag = 10],
     version: u64 [uint64, tag = 11],
+    trigger: Option<StoredTriggered> [message, optional, tag = 12],
+});
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct StoredCause {
+    #[prost(string, tag = 1)]
+    about: String,
+    #[prost(uint64, tag = 2)]
+    at: u64,
+    #[prost(uint64, tag = 3)]
+    index: u64,
+    #[prost(string, tag = 4)]
+    what: String,
+    #[prost(uint64, tag = 5)]
+    count: u64,
+    #[prost(uint64, tag = 6)]
+    usual: u64,
+}
+
+impl Wire for BTreeMap<Name, Cause> {
+    type Stored = Vec<StoredCause>;
+
+    fn store(&self) -> Self::Stored {
+        let cause = |(about, Cause { at, index, what, count, usual }): (&Name, &Cause)| StoredCause {
+            about: about.store(),
+            at: at.0,
+            index: index.0,
+            what: what.clone(),
+            count: *count,
+            usual: *usual,
+        };
+        self.iter().map(cause).collect()
+    }
+
+    fn load(stored: Self::Stored) -> Result<Self, DecodeError> {
+        let cause = |StoredCause { about, at, index, what, count, usual }: StoredCause| {
+            Ok((Name::load(about)?, Cause { at: LogTime(at), index: Index(index), what, count, usual }))
+        };
+        stored.into_iter().map(cause).collect()
+    }
+}
+
+stored_struct!(StoredTriggered = Triggered {
+    trigger: String [string, tag = 1],
+    event: trigger_event::Stored [message, required, tag = 2],
+    causes: Vec<StoredCause> [message, repeated, tag = 3],
+    more: bool [bool, tag = 4],
+});
+
+stored_struct!(StoredPending = Pending {
+    since: u64 [uint64, tag = 1],
+    causes: Vec<StoredCause> [message, repeated, tag = 2],
+    more: bool [bool, tag = 3],
+});
+
+stored_struct!(StoredOpening = Opening {
+    at: u64 [uint64, tag = 1],
+    review: Option<u64> [uint64, optional, tag = 2],
+});
+
+stored_struct!(StoredTrigger = Trigger {
+    name: String [string, tag = 1],
+    event: trigger_event::Stored [message, required, tag = 2],
+    terms: StoredTerms [message, required, tag = 3],
+    gather: u64 [uint64, tag = 4],
+    by: String [string, tag = 5],
+    pending: Option<StoredPending> [message, optional, tag = 6],
+    looked: u64 [uint64, tag = 7],
+    last: Option<StoredOpening> [message, optional, tag = 8],
+    version: u64 [uint64, tag = 9],
+});
+
+stored_struct!(StoredVolume = Volume {
+    trigger: String [string, tag = 1],
+    principal: String [string, tag = 2],
+    window: u64 [uint64, tag = 3],
+    rows: u64 [uint64, tag = 4],
+    told: bool [bool, tag = 5],
+    past: Vec<u64> [uint64, repeated, tag = 6],
+});
+
+stored_struct!(StoredFinding = Finding {
+    risk: u32 [uint32, tag = 1],
+    code: String [string, tag = 2],
+    text: String [string, tag = 3],
+});
+
+stored_struct!(StoredFindings = TargetFindings {
+    target: String [string, tag = 1],
+    at: u64 [uint64, tag = 2],
+    findings: Vec<StoredFinding> [message, repeated, tag = 3],
 });
 
 stored_enum!(subject = Subject {

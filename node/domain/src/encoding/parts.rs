@@ -17,6 +17,7 @@ use crate::policy::{AskedUnder, Hold};
 use crate::principal::{PrincipalKind, ScramVerifier, TokenUse};
 use crate::request::{Ask, Decision, RequestStatus};
 use crate::retention::RecordClass;
+use crate::review::trigger::Event as TriggerEvent;
 use crate::review::{Access as Reviewed, Choice, Overdue, ReviewStatus, Reviewers, Risk, Scope};
 use crate::sink::{Destination, EventKind, MailTls, RecordFormat, StreamedLog};
 use crate::target::UpstreamTls;
@@ -311,6 +312,22 @@ stored_enum!(reviewers = Reviewers {
     1 Named { names(0): Vec<String> [string, repeated, tag = 1] },
     2 TargetOwner {},
     3 ByRight {},
+});
+
+stored_enum!(trigger_event = TriggerEvent {
+    1 OwnerLeft {},
+    2 JobChanged {},
+    3 TokenIssued {},
+    4 CredentialChanged {},
+    5 HighRiskGrant {},
+    6 Denials { every: u64 [uint64, tag = 1] },
+    7 Unused { span: u64 [uint64, tag = 1] },
+    8 Volume {
+        window: u64 [uint64, tag = 1],
+        factor: u32 [uint32, tag = 2],
+        least: u64 [uint64, tag = 3],
+    },
+    9 Finding { from: u32 [uint32, tag = 1] },
 });
 
 stored_enum!(review_status = ReviewStatus {

@@ -30,10 +30,12 @@ const PROPOSAL: u8 = 14;
 const REVIEW: u8 = 15;
 const REVIEW_ITEMS: u8 = 16;
 const REVIEW_HISTORY: u8 = 17;
-// 18 and 19 are kept for reviews.
+const TRIGGER: u8 = 18;
+const FINDINGS: u8 = 19;
 const POLICY: u8 = 20;
 const USAGE: u8 = 21;
 const DENIALS: u8 = 22;
+const VOLUME: u8 = 23;
 const SINK: u8 = 25;
 const SINK_PROGRESS: u8 = 26;
 const WITNESS: u8 = 27;
@@ -64,9 +66,12 @@ impl RowKey {
             RowKey::Review(id) => key(REVIEW, &id.0.to_be_bytes()),
             RowKey::ReviewItems(id, chunk) => key(REVIEW_ITEMS, &part_of_review(*id, *chunk)),
             RowKey::ReviewHistory(id, item) => key(REVIEW_HISTORY, &part_of_review(*id, *item)),
+            RowKey::Trigger(name) => key(TRIGGER, name.as_str().as_bytes()),
+            RowKey::Findings(target) => key(FINDINGS, target.as_str().as_bytes()),
             RowKey::Policy(id) => key(POLICY, &id.0.to_be_bytes()),
             RowKey::Usage(id) => key(USAGE, &id.0.to_be_bytes()),
             RowKey::Denials(principal, target) => key(DENIALS, &pair(principal, target.as_str())),
+            RowKey::Volume(trigger, principal) => key(VOLUME, &pair(trigger, principal.as_str())),
             RowKey::Sink(name) => key(SINK, name.as_str().as_bytes()),
             RowKey::SinkProgress(name) => key(SINK_PROGRESS, name.as_str().as_bytes()),
             RowKey::Witness(name) => key(WITNESS, name.as_str().as_bytes()),
@@ -118,9 +123,12 @@ pub fn encode_row(state: &State, row: &RowKey) -> (Vec<u8>, Option<Vec<u8>>) {
         RowKey::Review(id) => value(state.reviews.get(id)),
         RowKey::ReviewItems(id, chunk) => value(state.review_items.get(&(*id, *chunk)).map(AsRef::as_ref)),
         RowKey::ReviewHistory(id, item) => value(state.review_history.get(&(*id, *item))),
+        RowKey::Trigger(name) => value(state.triggers.get(name)),
+        RowKey::Findings(target) => value(state.findings.get(target)),
         RowKey::Policy(id) => value(state.policies.get(id)),
         RowKey::Usage(id) => value(state.usage.get(id).map(AsRef::as_ref)),
         RowKey::Denials(principal, target) => value(state.denials.get(&(principal.clone(), target.clone()))),
+        RowKey::Volume(trigger, principal) => value(state.volumes.get(&(trigger.clone(), principal.clone()))),
         RowKey::Sink(name) => value(state.sinks.get(name)),
         RowKey::SinkProgress(name) => value(state.sink_progress.get(name)),
         RowKey::Witness(name) => value(state.witnesses.get(name)),
@@ -265,6 +273,18 @@ impl State {
                 self.review_history.insert((review, item), entity(value)?);
                 Ok(())
             }
+            TRIGGER => {
+                let trigger: crate::review::trigger::Trigger = entity(value)?;
+                same(&RowKey::Trigger(trigger.name.clone()), key)?;
+                self.triggers.insert(trigger.name.clone(), trigger);
+                Ok(())
+            }
+            FINDINGS => {
+                let findings: crate::review::trigger::TargetFindings = entity(value)?;
+                same(&RowKey::Findings(findings.target.clone()), key)?;
+                self.findings.insert(findings.target.clone(), findings);
+                Ok(())
+            }
             POLICY => {
                 let policy: crate::policy::Policy = entity(value)?;
                 same(&RowKey::Policy(policy.id), key)?;
@@ -282,6 +302,13 @@ impl State {
                 let names = (denials.principal.clone(), denials.target.clone());
                 same(&RowKey::Denials(names.0.clone(), names.1.clone()), key)?;
                 self.denials.insert(names, denials);
+                Ok(())
+            }
+            VOLUME => {
+                let volume: crate::review::trigger::Volume = entity(value)?;
+                let names = (volume.trigger.clone(), volume.principal.clone());
+                same(&RowKey::Volume(names.0.clone(), names.1.clone()), key)?;
+                self.volumes.insert(names, volume);
                 Ok(())
             }
             SINK => {

@@ -71,6 +71,9 @@ fn every_row_reads_back_and_keeps_its_bytes() {
     assert_eq!(loaded.reviews, state.reviews);
     assert_eq!(loaded.review_items, state.review_items);
     assert_eq!(loaded.review_history, state.review_history);
+    assert_eq!(loaded.triggers, state.triggers);
+    assert_eq!(loaded.volumes, state.volumes);
+    assert_eq!(loaded.findings, state.findings);
     assert_eq!(loaded.members, state.members);
     assert_eq!(loaded.join_tokens, state.join_tokens);
     assert_eq!(loaded.receipts, state.receipts);

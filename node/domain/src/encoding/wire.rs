@@ -157,6 +157,18 @@ impl<T: Wire> Wire for Box<T> {
     }
 }
 
+impl<T: Wire> Wire for Arc<T> {
+    type Stored = T::Stored;
+
+    fn store(&self) -> Self::Stored {
+        T::store(self)
+    }
+
+    fn load(stored: Self::Stored) -> Result<Self, DecodeError> {
+        T::load(stored).map(Arc::new)
+    }
+}
+
 impl<T: Wire> Wire for Option<T> {
     type Stored = Option<T::Stored>;
 

@@ -67,7 +67,7 @@ fn item(state: &State, principal: &Principal, granted_by: &Name, subject: Subjec
 }
 
 impl Scope {
-    fn takes_principal(&self, principal: &Principal) -> bool {
+    pub(crate) fn takes_principal(&self, principal: &Principal) -> bool {
         let mut owners = principal.owners();
         (self.principals.is_empty() || self.principals.contains(&principal.name))
             && (self.owners.is_empty() || owners.any(|owner| self.owners.contains(owner)))
@@ -102,7 +102,7 @@ fn permissions<'a>(state: &'a State, grant: &'a Grant) -> impl Iterator<Item = &
     grant.permissions.iter().chain(by_role)
 }
 
-fn risk_of_grant(state: &State, grant: &Grant) -> Risk {
+pub(crate) fn risk_of_grant(state: &State, grant: &Grant) -> Risk {
     permissions(state, grant).map(risk_of_permission).max().unwrap_or(Risk::Low)
 }
 

@@ -12,6 +12,11 @@ use crate::review::{Choice, Item, Review, Reviewers, Standing, Subject};
 use crate::state::State;
 
 impl State {
+    /// Those that are not signed off.
+    pub(crate) fn open_reviews(&self) -> usize {
+        self.reviews.values().filter(|review| !review.is_closed()).count()
+    }
+
     /// The items of a review, in the order of their numbers.
     pub fn items_of(&self, review: ReviewId) -> impl Iterator<Item = (u32, &Item)> {
         let chunks = self.review_items.range((review, 0)..=(review, u32::MAX));

@@ -31,10 +31,16 @@ pub enum RowKey {
     ReviewItems(ReviewId, u32),
     /// What happened to one item, by its number.
     ReviewHistory(ReviewId, u32),
+    /// What opens reviews by itself.
+    Trigger(Name),
+    /// What the last check of a target found.
+    Findings(Name),
     Policy(PolicyId),
     Usage(GrantId),
     /// By principal and target.
     Denials(Name, Name),
+    /// Rows by trigger and principal.
+    Volume(Name, Name),
     Sink(Name),
     /// What became of delivering to it.
     SinkProgress(Name),
@@ -68,9 +74,12 @@ impl State {
             .chain(self.reviews.keys().map(|k| RowKey::Review(*k)))
             .chain(self.review_items.keys().map(|(review, chunk)| RowKey::ReviewItems(*review, *chunk)))
             .chain(self.review_history.keys().map(|(review, item)| RowKey::ReviewHistory(*review, *item)))
+            .chain(self.triggers.keys().map(|k| RowKey::Trigger(k.clone())))
+            .chain(self.findings.keys().map(|k| RowKey::Findings(k.clone())))
             .chain(self.policies.keys().map(|k| RowKey::Policy(*k)))
             .chain(self.usage.keys().map(|k| RowKey::Usage(*k)))
             .chain(self.denials.keys().map(|(principal, target)| RowKey::Denials(principal.clone(), target.clone())))
+            .chain(self.volumes.keys().map(|(trigger, principal)| RowKey::Volume(trigger.clone(), principal.clone())))
             .chain(self.sinks.keys().map(|k| RowKey::Sink(k.clone())))
             .chain(self.sink_progress.keys().map(|k| RowKey::SinkProgress(k.clone())))
             .chain(self.witnesses.keys().map(|k| RowKey::Witness(k.clone())))

@@ -106,6 +106,33 @@ fn the_review_that_time_opened_is_in_the_log() {
 }
 
 #[test]
+fn what_triggers_gather_and_open_is_told_again() {
+    use crate::review::trigger::Event;
+    use crate::usage::UsedGrant;
+    let day = Duration::from_secs(86_400);
+    let mut world = World::new();
+    let mut all = terms(Overdue::Keep);
+    all.scope.principals = Default::default();
+    for (trigger, event) in [("unused", Event::Unused { span: 10 * day }), ("leavers", Event::OwnerLeft)] {
+        let gather = Duration::from_secs(3600);
+        let expect = crate::command::Expect::Absent;
+        world.done(by("ana"), Command::PutTrigger { name: name(trigger), event, terms: all.clone(), gather, expect });
+    }
+    let grant = world.state.grants.values().find(|grant| grant.principal == name("bot")).expect("a grant").id;
+    let used = UsedGrant { grant, operations: 1, rows: 1, accesses: Vec::new() };
+    world.done(crate::fixture::node(1), Command::ReportUsage { grants: vec![used], denials: Vec::new() });
+    world.pass(9 * day);
+    world.done(by("ana"), crate::fixture::person_command("cora", false));
+    world.pass(3 * day);
+    assert_eq!(world.state.reviews.values().filter(|review| review.trigger.is_some()).count(), 2);
+    let (state, _) = replayed(&leaves(&world), world.state.now).expect("it can be told");
+    assert_eq!(state.triggers, world.state.triggers);
+    assert_eq!(state.reviews.keys().collect::<Vec<_>>(), world.state.reviews.keys().collect::<Vec<_>>());
+    let why = |state: &State| state.reviews.values().map(|review| review.trigger.clone()).collect::<Vec<_>>();
+    assert_eq!(why(&state), why(&world.state));
+}
+
+#[test]
 fn what_does_not_follow_is_told() {
     let all = leaves(&eventful());
     let end = LogTime(u64::MAX);

@@ -9,7 +9,8 @@ use crate::limits::DAY;
 use crate::lock::LockOn;
 use crate::request::RequestStatus;
 use crate::retention::{Held, RecordClass, Runs};
-use crate::review::{Access, Choice, Overdue, Reviewers};
+use crate::review::trigger::{Event, Finding};
+use crate::review::{Access, Choice, Overdue, Reviewers, Risk};
 use crate::state::State;
 use crate::usage::{Denied, UsedAccess, UsedGrant};
 
@@ -39,7 +40,7 @@ fn throw(w: &World, (kind, a, b, c): Dice) -> (Actor, Command) {
     let request = |n| one_of(s.requests.keys().copied(), n, RequestId(1));
     let grant = |n| one_of(s.grants.keys().copied(), n, GrantId(1));
     let review = |n| one_of(s.reviews.keys().copied(), n, ReviewId(1));
-    match kind % 34 {
+    match kind % 38 {
         0 => (admin(), agent_command(pick(&AGENTS, a), person(b), (c > 30).then_some("reports"), c > 10)),
         1 => (admin(), person_command(person(a), c > 60)),
         2 => (admin(), with_times(grant_command(anybody(a), "orders", pick(&SETS, b)), None, end(c), end(b))),
@@ -167,6 +168,32 @@ fn throw(w: &World, (kind, a, b, c): Dice) -> (Actor, Command) {
             let leaves = Runs::from_pairs(if b.is_multiple_of(3) { vec![] } else { vec![u64::from(b), 3] }).expect("in order");
             (node(1), Command::PruneRecords { class, seen, before: LogTime(u64::from(c)), through: u64::from(b) + 3, leaves })
         }
+        34 | 35 if b.is_multiple_of(8) => (admin(), Command::DeleteTrigger { name: name(pick(&["one", "two"], a)), expect: Expect::Any }),
+        34 | 35 => {
+            let span = Duration::from_secs(u64::from(b) + 1);
+            let events = [
+                Event::OwnerLeft,
+                Event::JobChanged,
+                Event::TokenIssued,
+                Event::CredentialChanged,
+                Event::HighRiskGrant,
+                Event::Denials { every: u64::from(b) + 1 },
+                Event::Unused { span },
+                Event::Volume { window: span, factor: 1, least: 1 },
+                Event::Finding { from: Risk::Medium },
+            ];
+            let mut terms = terms(Overdue::Keep);
+            terms.scope.principals = BTreeSet::new();
+            terms.length = Duration::from_secs(u64::from(c) + 1);
+            let event = events[usize::from(a) % events.len()].clone();
+            let gather = Duration::from_secs(u64::from(c) / 8);
+            (admin(), Command::PutTrigger { name: name(pick(&["one", "two"], c)), event, terms, gather, expect: Expect::Any })
+        }
+        36 if b.is_multiple_of(3) => {
+            let finding = |risk| Finding { risk, code: format!("code-{}", c % 4), text: "found".to_owned() };
+            (node(1), Command::ReportFindings { target: name("orders"), findings: vec![finding(Risk::Low), finding(Risk::High)] })
+        }
+        36 | 37 => (node(1), Command::Tick),
         27 | 28 => (admin(), publish(&[a, b, c], c > 120)),
         _ => (admin(), Command::DeletePrincipal { name: name(anybody(a)), expect: Expect::Any }),
     }
@@ -272,6 +299,9 @@ proptest! {
             let (_, proposal) = w.log.last().expect("just applied").clone();
             check_step(&before, &w.state, &proposal, &applied);
 
+            if proposal.command == Command::Tick {
+                continue;
+            }
             // The same proposal again: the same answer, and nothing but the clock moves.
             let once = w.state.clone();
             let again = w.apply(&format!("r{n}"), proposal.actor, proposal.command);

@@ -1,11 +1,13 @@
 //! One of everything that is stored, with every optional part there at least once.
 
+mod reviews;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::break_glass::{BreakGlass, Reviewed};
-use crate::command::{Advance, Command, Decide, Expect, Rejection, Reply};
+use crate::command::{Advance, Command, Expect, Rejection, Reply};
 use crate::credential::{Credential, Sealed};
 use crate::grant::{Grant, GrantSource, GrantStatus, TargetSelector};
 use crate::id::{
@@ -21,9 +23,6 @@ use crate::policy::{AskedUnder, Hold, Policy};
 use crate::principal::{Principal, PrincipalKind, ScramVerifier, Token, TokenUse};
 use crate::request::{Ask, Decision, Request, RequestStatus};
 use crate::retention::{Held, LegalHold, Plan, Pruning, RecordClass, RetentionFacts, Rule, Runs};
-use crate::review::{
-    Choice, Chunk, Handed, History, Item, ItemDecision, Overdue, Review, ReviewStatus, Reviewers, Risk, Scope, Subject, Terms,
-};
 use crate::role::Role;
 use crate::sink::{
     Cursor, Destination, EventKind, Failing, MailTls, Progress, RecordFormat, Selection, Sink, StreamedLog, Terms as SinkTerms,
@@ -137,7 +136,7 @@ pub(super) fn commands() -> Vec<Command> {
     let mut commands = cluster_commands();
     commands.extend(noun_commands());
     commands.extend(access_commands());
-    commands.extend(review_commands());
+    commands.extend(reviews::commands());
     commands.extend(policy_commands());
     commands.extend(break_glass_commands());
     commands.extend(outbound_commands());
@@ -438,110 +437,6 @@ fn access_commands() -> Vec<Command> {
     ]
 }
 
-fn terms() -> Terms {
-    Terms {
-        basis: "PCI DSS 7.2.5.1, TRA-12".into(),
-        scope: Scope {
-            grants: true,
-            tokens: true,
-            principals: names(["billing-loop"]),
-            owners: names(["ana"]),
-            targets: names(["shop"]),
-            labels: labels(),
-            verbs: BTreeSet::from([Verb::Select, Verb::Delete]),
-            risk_from: Some(Risk::Medium),
-            unused_for: None,
-        },
-        stages: vec![Reviewers::Named(names(["ana", "bo"])), Reviewers::TargetOwner, Reviewers::ByRight],
-        fallback: names(["bo"]),
-        escalates: Some(Duration::from_secs(86_400)),
-        length: Duration::from_secs(14 * 86_400),
-        overdue: Overdue::Suspend,
-        certifies: Duration::from_secs(90 * 86_400),
-        rationale_from: Some(Risk::High),
-        repeats: Some(Duration::from_secs(90 * 86_400)),
-    }
-}
-
-fn choices() -> [Choice; 4] {
-    let access = crate::review::Access { permissions: permissions(), roles: names(["client"]) };
-    [Choice::Approve, Choice::Modify { access, expires: Some(LogTime(9)) }, Choice::Revoke, Choice::Abstain]
-}
-
-fn review_commands() -> Vec<Command> {
-    let decide = |(item, choice): (usize, Choice)| Decide { item: item as u32, seen: Index(1042), choice, rationale: "needed".into() };
-    vec![
-        Command::OpenReview { name: name("quarterly"), terms: terms() },
-        Command::OpenReview {
-            name: name("once"),
-            terms: Terms {
-                scope: Scope { grants: true, ..Scope::default() },
-                fallback: BTreeSet::new(),
-                escalates: None,
-                overdue: Overdue::Keep,
-                rationale_from: None,
-                repeats: None,
-                ..terms()
-            },
-        },
-        Command::DecideItems { review: ReviewId(1070), decisions: choices().into_iter().enumerate().map(decide).collect() },
-        Command::HandItems { review: ReviewId(1070), items: vec![0, 7], to: name("bo"), reason: "on leave".into() },
-        Command::CloseReview { review: ReviewId(1070), digest: Digest([10; 32]), statement: "signed".into(), ends_series: true },
-    ]
-}
-
-fn reviews() -> Vec<Review> {
-    let closed =
-        ReviewStatus::Closed { by: name("ana"), at: LogTime(5), index: Index(1080), digest: Digest([10; 32]), statement: "signed".into() };
-    let review = |(i, status): (usize, ReviewStatus)| Review {
-        id: ReviewId(1070 + i as u64),
-        name: name("quarterly"),
-        terms: Terms { overdue: [Overdue::Keep, Overdue::Suspend, Overdue::Revoke][i], ..terms() },
-        opened_by: name("ana"),
-        opened: LogTime(4),
-        items: 2,
-        undecided: 1,
-        worked: 2,
-        repeats_at: (i == 0).then_some(LogTime(6)),
-        status,
-        version: Index(1070 + i as u64),
-    };
-    [ReviewStatus::Open, ReviewStatus::Due, closed].into_iter().enumerate().map(review).collect()
-}
-
-fn chunk() -> Chunk {
-    let item = |subject, risk| Item { subject, principal: name("billing-loop"), conflicted: names(["ana", "bo"]), risk };
-    let grant = grants().swap_remove(0);
-    let token = Subject::Token {
-        id: TokenId(21),
-        usage: TokenUse::Gateway,
-        label: "ci".into(),
-        issued_by: name("ana"),
-        issued: LogTime(6),
-        expires: Some(LogTime(7)),
-    };
-    Chunk { review: ReviewId(1070), number: 0, items: vec![item(Subject::Grant(Box::new(grant)), Risk::High), item(token, Risk::Low)] }
-}
-
-fn history() -> History {
-    let before = crate::review::Access { permissions: permissions(), roles: BTreeSet::new() };
-    let decision = |(stage, choice): (usize, Choice)| ItemDecision {
-        by: name("bo"),
-        at: LogTime(8),
-        index: Index(1075),
-        stage: stage as u32,
-        seen: Index(1042),
-        choice,
-        before: (stage == 1).then(|| before.clone()),
-        rationale: "needed".into(),
-    };
-    History {
-        decisions: choices().into_iter().enumerate().map(decision).collect(),
-        handed: vec![Handed { stage: 1, to: name("bo"), by: name("ana"), at: LogTime(7), index: Index(1074), reason: "on leave".into() }],
-        ended: Some(Index(1079)),
-    }
-}
-
 pub(super) fn replies() -> Vec<Reply> {
     vec![
         Reply::Done { version: Index(1050) },
@@ -761,9 +656,7 @@ pub(super) fn sample_state() -> State {
         version: Index(1047),
     };
     state.locks.insert(lock.id, lock);
-    state.reviews = reviews().into_iter().map(|r| (r.id, r)).collect();
-    state.review_items.insert((ReviewId(1070), 0), std::sync::Arc::new(chunk()));
-    state.review_history.insert((ReviewId(1070), 1), history());
+    reviews::put(&mut state);
     state.members = members().into_iter().map(|m| (m.id, m)).collect();
     let token = JoinToken { lookup: Digest([5; 32]), expires: LogTime(9), made_by: name("ana"), spent_by: Some(NodeId(2)) };
     state.join_tokens.insert(token.lookup, token);
