@@ -115,7 +115,8 @@ impl Pattern {
         self.segments.len() == resource.path.len()
             && self.segments.iter().zip(&resource.path).all(|(s, r)| r.as_ref() == "*" || s.holds(r))
             && match (&self.columns, &resource.columns) {
-                (None, _) | (_, None) => true,
+                (None, _) => true,
+                (Some(excepted), None) => !excepted.is_empty(),
                 (Some(excepted), Some(touched)) => !touched.is_disjoint(excepted),
             }
     }

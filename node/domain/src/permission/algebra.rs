@@ -127,8 +127,16 @@ impl Permission {
         simplify(Permission { protocol: self.protocol, verbs, on, except })
     }
 
+    /// What it allows of accesses that touch no column: lists of columns neither give nor take any.
+    fn of_no_column(&self) -> Permission {
+        let on = Pattern { columns: None, ..self.on.clone() };
+        let except = self.except.iter().filter(|exception| exception.columns.is_none()).cloned().collect();
+        Permission { on, except, ..self.clone() }
+    }
+
     /// What `self` allows and `other` does not, as permissions that are pushed onto `left`.
     fn minus(self, other: &Permission, left: &mut Vec<Permission>) {
+        let other = if self.on.is_columnless() { &other.of_no_column() } else { other };
         let meet = if self.overlaps(other) { self.on.meet(&other.on) } else { None };
         let Some(meet) = meet else {
             left.push(self);
@@ -141,8 +149,9 @@ impl Permission {
         }
         // Within `other.on`, but outside of what `other` allows there.
         for exception in &other.except {
-            let nothing_there = meet.is_columnless() && exception.columns.is_some();
-            if let (Some(on), false) = (meet.meet(exception), nothing_there) {
+            let Some(on) = meet.meet(exception) else { continue };
+            // Columns that were taken away leave what touches none.
+            if !(on.is_columnless() && exception.columns.is_some()) {
                 left.extend(simplify(Permission { protocol: self.protocol, verbs: shared.clone(), on, except: self.except.clone() }));
             }
         }
@@ -162,7 +171,7 @@ impl PermissionSet {
     /// Is `access` allowed, every point of it by one of these permissions?
     pub fn allows(&self, access: &Access) -> bool {
         self.iter().any(|permission| permission.allows(access))
-            || (is_compound(access) && minus_all(vec![Permission::exactly(access)], self).is_empty())
+            || (is_compound(access) && are_covered(&[Permission::exactly(access)], self))
     }
 
     /// Does this allow all that `other` allows?
@@ -176,7 +185,7 @@ impl PermissionSet {
         };
         // Needed, by the argument above: for names that no pattern mentions. Saves taking many names off a wildcard.
         let may = other.iter().all(|theirs| theirs.verbs.iter().all(|verb| self.iter().any(|own| holds(own, theirs, verb))));
-        may && minus_all(other.iter().cloned().collect(), self).is_empty()
+        may && are_covered(&other.0, self)
     }
 
     /// What both allow.
@@ -191,7 +200,7 @@ impl PermissionSet {
 
     /// What this allows and `other` does not.
     pub fn minus(&self, other: &PermissionSet) -> PermissionSet {
-        PermissionSet::new(minus_all(self.iter().cloned().collect(), other))
+        PermissionSet::new(minus_all(self.iter().cloned().collect(), other, |_| true))
     }
 }
 
@@ -201,8 +210,21 @@ fn is_compound(access: &Access) -> bool {
         || access.resource.path.iter().any(|name| name.as_ref() == "*")
 }
 
-fn minus_all(mut left: Vec<Permission>, set: &PermissionSet) -> Vec<Permission> {
-    left = left.into_iter().filter_map(simplify).collect();
+/// Are all points of these within the set? Those that touch no column are looked at apart: what is left of a permission
+/// when its columns are taken away one by one still allows them.
+fn are_covered(permissions: &[Permission], set: &PermissionSet) -> bool {
+    let with_columns = permissions.iter().filter(|permission| !permission.on.is_columnless()).cloned().collect();
+    let without = |permission: &Permission| {
+        let of = permission.of_no_column();
+        Permission { on: Pattern { columns: Some(BTreeSet::new()), ..of.on }, ..of }
+    };
+    minus_all(with_columns, set, |left| !left.on.is_columnless()).is_empty()
+        && minus_all(permissions.iter().map(without).collect(), set, |_| true).is_empty()
+}
+
+/// Of what is left after each step, what is `wanted`.
+fn minus_all(mut left: Vec<Permission>, set: &PermissionSet, wanted: impl Fn(&Permission) -> bool) -> Vec<Permission> {
+    left = left.into_iter().filter_map(simplify).filter(&wanted).collect();
     for taken in set.iter() {
         if !left.iter().any(|permission| permission.overlaps(taken)) {
             continue;
@@ -211,6 +233,7 @@ fn minus_all(mut left: Vec<Permission>, set: &PermissionSet) -> Vec<Permission> 
         for permission in left {
             permission.minus(taken, &mut next);
         }
+        next.retain(&wanted);
         left = next;
     }
     left

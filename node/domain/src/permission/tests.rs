@@ -177,6 +177,26 @@ fn errors_say_what_is_wrong_and_where() {
     assert!(long.parse::<Permission>().is_err());
 }
 
+/// Random sets found these.
+#[test]
+fn what_touches_no_column_and_what_has_only_other_columns_is_told_exactly() {
+    let set = |text: &str| text.parse::<PermissionSet>().expect("a set");
+    let wide = set("postgres:select on *.*.* except *.*.*(x)");
+    assert!(wide.covers(&set("postgres:select on a.a.*(z)")) && !wide.covers(&set("postgres:select on a.a.*(x,z)")));
+
+    let parts = ["postgres:update on a*.*.*(y)", "postgres:update on *.*.* except a*.*.*"].map(|text| text.parse().expect("a permission"));
+    let [first, second]: [Permission; 2] = parts;
+    let orders = [vec![first.clone(), second.clone()], vec![second, first]].map(PermissionSet::as_stored);
+    for columns in [BTreeSet::new(), BTreeSet::from([Arc::from("y")])] {
+        let mut resource = Resource::new(["*", "a", "a"]);
+        resource.columns = Some(columns);
+        let access = Access { protocol: Protocol::Postgres, verb: Verb::Update, resource };
+        assert!(orders.iter().all(|set| set.allows(&access)), "{access}, in any order");
+    }
+    let mostly = set("postgres:select on a.*.*(y) except a.b.*(y)");
+    assert!(!set("postgres:select on a.*.* except a.b.*").covers(&mostly), "counting rows of a.b.c is not covered");
+}
+
 fn segment() -> impl Strategy<Value = Segment> {
     prop_oneof![
         3 => Just(Segment::Any),
