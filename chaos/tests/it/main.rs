@@ -18,5 +18,6 @@ mod review;
 mod revocation;
 mod road;
 mod smoke;
+mod trigger;
 mod usage;
 mod witness;

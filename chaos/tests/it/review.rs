@@ -145,7 +145,7 @@ fn sleepers(cluster: &Cluster, token: &str) -> Result<Vec<Background>> {
 }
 
 /// Kills the control group's leader, waits for another, and brings the node back.
-fn lose_the_leader(cluster: &mut Cluster) -> Result<()> {
+pub(crate) fn lose_the_leader(cluster: &mut Cluster) -> Result<()> {
     let leads = |cluster: &Cluster| -> Result<usize> {
         let status = cluster.json(&["cluster", "status"])?;
         usize::try_from(number(&status["leader"]))?.checked_sub(1).context("a leader")

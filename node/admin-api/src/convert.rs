@@ -19,6 +19,7 @@ pub(crate) mod review;
 pub(crate) mod role;
 pub(crate) mod sink;
 pub(crate) mod target;
+pub(crate) mod trigger;
 pub(crate) mod usage;
 pub(crate) mod witness;
 

@@ -66,5 +66,8 @@ pub const AUTHZEN_CONNECTION_AGE_MAX: Duration = Duration::from_secs(60);
 /// Bytes of a review's report in one message of its stream.
 pub const REPORT_PART: usize = 256 * 1024;
 
+/// Characters of a finding that the cluster keeps.
+pub(crate) const FINDING_TEXT_MAX: usize = 500;
+
 /// What recommendations look back on unless it is said: the quarter in which access is reviewed at the latest.
 pub(crate) const RECOMMENDATION_WINDOW: Duration = Duration::from_secs(90 * 24 * 3600);

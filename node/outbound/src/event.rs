@@ -15,7 +15,7 @@ use domain::sink::EventKind;
 use domain::state::State;
 use domain::time::LogTime;
 
-use crate::limits::{REMINDERS, TEXT_SHOWN};
+use crate::limits::{CAUSES_TOLD, REMINDERS, TEXT_SHOWN};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Event {
@@ -187,6 +187,14 @@ impl Told<'_> {
         let found = self.state.reviews.get(&review)?;
         let kind = EventKind::ReviewOpened;
         let event = self.event(kind, format!("{review} ({}) is open: {} items", found.name, found.items));
+        let event = match found.trigger.as_deref() {
+            Some(why) => why
+                .causes
+                .iter()
+                .take(CAUSES_TOLD)
+                .fold(event, |event, (about, cause)| event.text("because", &format!("{about}: {}", why.event.why(cause)))),
+            None => event,
+        };
         Some((kind, of_review(event, found)))
     }
 
@@ -312,6 +320,7 @@ impl Told<'_> {
             | Command::RaiseFeatureLevel { .. }
             | Command::FileReceipt { .. }
             | Command::ReportUsage { .. }
+            | Command::ReportFindings { .. }
             | Command::SpendApproval { .. }
             | Command::ReturnApproval { .. }
             | Command::FileCosignature { .. } => return None,
@@ -329,6 +338,8 @@ impl Told<'_> {
             | Command::DeleteJob { .. }
             | Command::ConfirmGrant { .. }
             | Command::HandItems { .. }
+            | Command::PutTrigger { .. }
+            | Command::DeleteTrigger { .. }
             | Command::SetRetention { .. }
             | Command::CreateHold { .. }
             | Command::ReleaseHold { .. }

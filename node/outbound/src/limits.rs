@@ -23,6 +23,8 @@ pub(crate) const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 pub(crate) const ANSWER_MAX: usize = 16 * 1024;
 /// Characters of an answer that are shown.
 pub(crate) const ANSWER_SHOWN: usize = 120;
+/// Of what opened a review by itself, in a notification.
+pub(crate) const CAUSES_TOLD: usize = 5;
 /// Characters of a text that somebody wrote, in a notification.
 pub(crate) const TEXT_SHOWN: usize = 300;
 /// Bytes of one line that a mail server answers, and lines of one answer.

@@ -12,6 +12,7 @@ use domain::member::{MemberRole, NodeReceipt};
 use domain::permission::PermissionSet;
 use domain::principal::PrincipalKind;
 use domain::request::Ask;
+use domain::review::trigger::Event;
 use domain::review::{Choice, Reviewers, Risk, Terms};
 use domain::sink::{Destination, EventKind};
 use domain::target::UpstreamTls;
@@ -216,6 +217,18 @@ pub(crate) fn in_words(command: &Command) -> String {
             .term("digest", digest(of))
             .quoted("statement", statement)
             .optional("ends the series", ends_series.then_some("yes")),
+        Command::PutTrigger { name, event, terms, gather, expect } => {
+            let words = Words::new(format!("put review trigger {name}")).term("on", event_in_words(event)).term("gathers", span(*gather));
+            review_terms(words, terms).expecting(*expect)
+        }
+        Command::DeleteTrigger { name, expect } => Words::new(format!("delete review trigger {name}")).expecting(*expect),
+        Command::ReportFindings { target, findings } => {
+            let mut words = Words::new(format!("report findings at {target}"));
+            for finding in findings {
+                words = words.quoted(finding.risk.in_words(), &format!("{}: {}", finding.code, finding.text));
+            }
+            words.optional("none", findings.is_empty().then_some("found"))
+        }
         Command::PublishPolicy { digest: of, revision, two_people, bundle } => Words::new("publish a policy")
             .quoted("revision", revision)
             .term("digest", digest(of))
@@ -290,6 +303,20 @@ pub(crate) fn reply_in_words(reply: &Reply) -> String {
         Reply::Spent => "spent".into(),
         Reply::Review(id) => format!("opened {id}"),
         Reply::Rejected(rejection) => format!("refused: {rejection}"),
+    }
+}
+
+fn event_in_words(event: &Event) -> String {
+    match event {
+        Event::OwnerLeft => "an owner who left".into(),
+        Event::JobChanged => "a job that changed".into(),
+        Event::TokenIssued => "another token".into(),
+        Event::CredentialChanged => "another credential".into(),
+        Event::HighRiskGrant => "a grant of high risk".into(),
+        Event::Denials { every } => format!("every {every} denials"),
+        Event::Unused { span: unused } => format!("no use for {}", span(*unused)),
+        Event::Volume { window, factor, least } => format!("{factor} times the rows that are usual in {}, {least} at least", span(*window)),
+        Event::Finding { from } => format!("a finding of {} risk", from.in_words()),
     }
 }
 

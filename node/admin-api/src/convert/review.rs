@@ -11,7 +11,7 @@ use proto::types;
 
 use super::fields::Fields;
 use super::usage::{recommendation_to_wire, usage_to_wire};
-use super::{etag, grant, permissions, span, text, timestamp};
+use super::{etag, grant, permissions, span, text, timestamp, trigger};
 
 pub(crate) fn to_wire(review: &Review) -> pb::Review {
     pb::Review {
@@ -27,10 +27,11 @@ pub(crate) fn to_wire(review: &Review) -> pb::Review {
         status: Some(status_to_wire(&review.status)),
         etag: etag(review.version),
         escalates_at: review.escalates_at().map(timestamp),
+        triggered: review.trigger.as_deref().map(trigger::triggered),
     }
 }
 
-fn terms_to_wire(terms: &Terms) -> pb::ReviewTerms {
+pub(crate) fn terms_to_wire(terms: &Terms) -> pb::ReviewTerms {
     pb::ReviewTerms {
         basis: terms.basis.clone(),
         scope: Some(scope_to_wire(&terms.scope)),
@@ -78,7 +79,7 @@ fn overdue_to_wire(overdue: Overdue) -> pb::Overdue {
     }
 }
 
-fn risk_to_wire(risk: Option<Risk>) -> pb::Risk {
+pub(crate) fn risk_to_wire(risk: Option<Risk>) -> pb::Risk {
     match risk {
         None => pb::Risk::Unspecified,
         Some(Risk::Low) => pb::Risk::Low,
@@ -188,7 +189,7 @@ pub(crate) fn open(f: &mut Fields, name: &str, terms: Option<pb::ReviewTerms>) -
     Some(Command::OpenReview { name: name?, terms: terms? })
 }
 
-fn read_terms(f: &mut Fields, terms: pb::ReviewTerms) -> Option<Terms> {
+pub(crate) fn read_terms(f: &mut Fields, terms: pb::ReviewTerms) -> Option<Terms> {
     let scope = f.present("terms.scope", terms.scope).and_then(|scope| read_scope(f, scope));
     let stages: Vec<_> = terms.stages.into_iter().enumerate().map(|(i, stage)| read_stage(f, i, stage)).collect();
     let fallback = f.names("terms.fallback", &terms.fallback);
@@ -217,7 +218,7 @@ fn read_terms(f: &mut Fields, terms: pb::ReviewTerms) -> Option<Terms> {
     })
 }
 
-fn needed_span(f: &mut Fields, field: &str, value: Option<&types::Duration>) -> Option<Duration> {
+pub(crate) fn needed_span(f: &mut Fields, field: &str, value: Option<&types::Duration>) -> Option<Duration> {
     f.span(field, value).and_then(|span| f.present(field, span))
 }
 
@@ -247,7 +248,7 @@ fn read_verb(f: &mut Fields, text: &str) -> Option<Verb> {
     found.or_else(|| f.fault("terms.scope.verbs", format!("there is no verb {text:?}")))
 }
 
-fn read_risk(f: &mut Fields, field: &str, risk: i32) -> Option<Option<Risk>> {
+pub(crate) fn read_risk(f: &mut Fields, field: &str, risk: i32) -> Option<Option<Risk>> {
     match pb::Risk::try_from(risk) {
         Ok(pb::Risk::Unspecified) => Some(None),
         Ok(pb::Risk::Low) => Some(Some(Risk::Low)),

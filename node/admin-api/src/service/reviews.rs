@@ -1,6 +1,6 @@
 use std::pin::Pin;
 
-use domain::command::{Command, Reply};
+use domain::command::{Command, Expect, Reply};
 use domain::id::{Name, ReviewId};
 use domain::review::{Item, Review, report};
 use futures_util::Stream;
@@ -11,6 +11,7 @@ use super::{Api, Ask, gone, numbered};
 use crate::call::Call;
 use crate::convert::fields::collect;
 use crate::convert::review::{decide, item_to_wire, open, to_wire};
+use crate::convert::trigger;
 use crate::limits;
 
 #[tonic::async_trait]
@@ -112,6 +113,53 @@ impl pb::reviews_server::Reviews for Api {
         let parts: Vec<_> = text.chunks(limits::REPORT_PART).map(|part| Ok(pb::ExportReviewResponse { data: part.to_vec() })).collect();
         let stream: Self::ExportReviewStream = Box::pin(tokio_stream::iter(parts));
         call.answer(&state, stream)
+    }
+
+    async fn put_review_trigger(&self, request: Request<pb::PutReviewTriggerRequest>) -> Result<Response<pb::ReviewTrigger>, Status> {
+        let (call, message) = self.enter(request)?;
+        let asked = message.trigger.unwrap_or_default();
+        call.may(&asked.name)?;
+        let name = collect(|f| f.parse::<Name>("trigger.name", &asked.name))?;
+        let command = collect(|f| {
+            let expect = if message.etag.is_empty() { Some(Expect::Absent) } else { f.etag("etag", &message.etag) };
+            trigger::put(f, asked, expect)
+        })?;
+        let done = call.submit(&message.request_id, "trigger", command).await?;
+        let put = done.state.triggers.get(&name).ok_or_else(|| gone(&name))?;
+        call.answer(&done.state, trigger::to_wire(put))
+    }
+
+    async fn get_review_trigger(&self, request: Request<pb::GetReviewTriggerRequest>) -> Result<Response<pb::ReviewTrigger>, Status> {
+        let (call, message) = self.enter(request)?;
+        let state = call.may(&message.name)?;
+        let name = collect(|f| f.parse::<Name>("name", &message.name))?;
+        let found = state.triggers.get(&name).ok_or_else(|| gone(&name))?;
+        call.answer(&state, trigger::to_wire(found))
+    }
+
+    async fn list_review_triggers(
+        &self,
+        request: Request<pb::ListReviewTriggersRequest>,
+    ) -> Result<Response<pb::ListReviewTriggersResponse>, Status> {
+        let (call, pb::ListReviewTriggersRequest {}) = self.enter(request)?;
+        let state = call.may("*")?;
+        // Bounded by the state itself: there is no second page.
+        call.answer(&state, pb::ListReviewTriggersResponse { triggers: state.triggers.values().map(trigger::to_wire).collect() })
+    }
+
+    async fn delete_review_trigger(
+        &self,
+        request: Request<pb::DeleteReviewTriggerRequest>,
+    ) -> Result<Response<pb::DeleteReviewTriggerResponse>, Status> {
+        let (call, message) = self.enter(request)?;
+        call.may(&message.name)?;
+        let command = collect(|f| {
+            let name = f.parse("name", &message.name);
+            let expect = f.etag_optional("etag", &message.etag);
+            Some(Command::DeleteTrigger { name: name?, expect: expect? })
+        })?;
+        let done = call.submit(&message.request_id, "", command).await?;
+        call.answer(&done.state, pb::DeleteReviewTriggerResponse {})
     }
 }
 

@@ -1,11 +1,14 @@
-use domain::command::{Command, Expect};
+use domain::command::{Actor, Command, Expect, is_known};
 use domain::id::Name;
+use domain::review::trigger::Finding;
 use domain::target::Target;
 use proto::admin as pb;
 use tonic::{Request, Response, Status};
 
 use super::{Api, Ask, gone};
+use crate::call::{Call, fresh_id};
 use crate::control::Checked;
+use crate::convert;
 use crate::convert::fields::collect;
 use crate::convert::target::{put, to_wire};
 use crate::limits;
@@ -78,7 +81,24 @@ impl pb::targets_server::Targets for Api {
         let reachable = !steps.is_empty() && steps.iter().all(|step| step.passed);
         let told: Vec<String> = findings.iter().map(|f| format!("{} {}: {}", f.severity, f.code, f.finding)).collect();
         self.0.dial.record(call.me(), &name, reachable, &told);
+        if reachable {
+            report(&call, &name, convert::trigger::findings(&findings)).await;
+        }
         call.answer(&state, pb::CheckTargetResponse { reachable, node: call.control().node().0, steps, findings })
+    }
+}
+
+/// Has the cluster know what a check found, where it is not what the check before found. Reviews may open because of it.
+async fn report(call: &Call, target: &Name, findings: Vec<Finding>) {
+    let (control, state) = (call.control(), call.control().state());
+    let command = Command::ReportFindings { target: target.clone(), findings };
+    let same = matches!(&command, Command::ReportFindings { findings, .. }
+        if state.findings.get(target).map_or(findings.is_empty(), |known| known.findings == *findings));
+    if same || !is_known(&state, &command) {
+        return;
+    }
+    if let Err(error) = control.propose(fresh_id(), Actor::Node(control.node()), command).await {
+        tracing::warn!(%target, %error, "what the check found is told to nobody but the caller and the record");
     }
 }
 

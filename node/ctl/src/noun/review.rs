@@ -1,4 +1,5 @@
 mod export;
+mod trigger;
 
 use std::collections::BTreeMap;
 
@@ -30,6 +31,9 @@ pub enum ReviewCommand {
     Hand(HandArgs),
     /// Sign the review off, over the digest of its report
     Close(CloseArgs),
+    /// Open reviews by itself when something happens
+    #[command(subcommand)]
+    Trigger(trigger::TriggerCommand),
     /// The report: CSV is what is signed, JSON has every field, OSCAL is for assessors' tools
     Export(export::ExportArgs),
 }
@@ -65,6 +69,16 @@ enum Subjects {
 pub struct OpenArgs {
     /// Reviews that repeat share it.
     name: String,
+    /// Open the next one by itself, counted from this opening.
+    #[arg(long, value_parser = parse_span, value_name = "TIME")]
+    repeats: Option<std::time::Duration>,
+    #[command(flatten)]
+    terms: TermsArgs,
+}
+
+/// What a review is held on.
+#[derive(Debug, Clone, Args)]
+struct TermsArgs {
     /// Why it is held and this often: a policy, a risk analysis, a ticket.
     #[arg(long)]
     basis: String,
@@ -88,9 +102,6 @@ pub struct OpenArgs {
     /// From this risk on, keeping access needs a rationale too.
     #[arg(long, value_enum, value_name = "RISK")]
     rationale_from: Option<RiskArg>,
-    /// Open the next one by itself, counted from this opening.
-    #[arg(long, value_parser = parse_span, value_name = "TIME")]
-    repeats: Option<std::time::Duration>,
     #[command(flatten)]
     scope: ScopeArgs,
 }
@@ -214,7 +225,7 @@ impl ReviewCommand {
     pub(crate) async fn run(self, client: &mut Client, out: &mut Output<'_>) -> Result<(), Failure> {
         match self {
             ReviewCommand::Open(args) => {
-                let request = pb::OpenReviewRequest { name: args.name.clone(), terms: Some(terms(args)), ..Default::default() };
+                let request = pb::OpenReviewRequest { name: args.name, terms: Some(terms(args.terms, args.repeats)), ..Default::default() };
                 let opened = rpc!(client.change, reviews_client::ReviewsClient, open_review, request)?;
                 out.show(&opened, |r| format!("opened {}: {} items, due {}\n", r.id, r.items, when::show(r.due.as_ref())))
             }
@@ -261,12 +272,13 @@ impl ReviewCommand {
                 let closed = rpc!(client.change, reviews_client::ReviewsClient, close_review, request)?;
                 out.show(&closed, |r| format!("signed off {}\n", r.id))
             }
+            ReviewCommand::Trigger(command) => command.run(client, out).await,
             ReviewCommand::Export(args) => export::run(client, out, args).await,
         }
     }
 }
 
-fn terms(args: OpenArgs) -> pb::ReviewTerms {
+fn terms(args: TermsArgs, repeats: Option<std::time::Duration>) -> pb::ReviewTerms {
     let ScopeArgs { subjects, principals, owners, targets, labels, verbs, risk_from, unused_for } = args.scope;
     let scope = pb::ReviewScope {
         grants: subjects != Subjects::Tokens,
@@ -294,7 +306,7 @@ fn terms(args: OpenArgs) -> pb::ReviewTerms {
         overdue: overdue.into(),
         certifies: Some(span_to_wire(args.certifies)),
         rationale_from: risk(args.rationale_from).into(),
-        repeats: args.repeats.map(span_to_wire),
+        repeats: repeats.map(span_to_wire),
     }
 }
 
@@ -410,6 +422,9 @@ fn render(r: &pb::Review) -> String {
         ("escalates", when::show(r.escalates_at.as_ref())),
         ("next", when::show(r.repeats_at.as_ref())),
     ]);
+    if let Some(why) = &r.triggered {
+        text.push_str(&format!("opened by trigger {}:\n{}", why.trigger, trigger::causes(&why.causes, why.more)));
+    }
     if let Some(Status::Closed(closed)) = r.status.as_ref().and_then(|s| s.status.as_ref()) {
         let at = when::show(closed.at.as_ref());
         text.push_str(&format!("signed by {} at {at}: {}\nreport SHA-256 {}\n", closed.by, closed.statement, closed.digest));

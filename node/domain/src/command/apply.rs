@@ -11,8 +11,8 @@ use super::{
     delete_credential, delete_job, delete_lock, delete_principal, delete_role, delete_sink, delete_target, delete_trigger, delete_witness,
     file_cosignature, file_receipt, found_cluster, hand_items, issue_grant, issue_token, make_join_token, open_request, open_review,
     prune_records, publish_policy, put_credential, put_job, put_principal, put_role, put_sink, put_target, put_trigger, put_witness,
-    raise_feature_level, register_node, release_hold, report_findings, report_usage, return_approval, review_break_glass, revoke_grant, revoke_token,
-    rotate_checkpoint_key, set_node_role, set_retention, set_serving, spend_approval, withdraw_request,
+    raise_feature_level, register_node, release_hold, report_findings, report_usage, return_approval, review_break_glass, revoke_grant,
+    revoke_token, rotate_checkpoint_key, set_node_role, set_retention, set_serving, spend_approval, withdraw_request,
 };
 use crate::credential::Credential;
 use crate::id::Index;

@@ -167,7 +167,8 @@ pub(super) fn look(step: &mut Step<'_>) {
             let since = step.state.unused_since(grant).filter(|_| !grant.has_ended(to));
             since.is_some_and(|since| from < since.after(span) && since.after(span) <= to)
         };
-        let found: Vec<Happened> = step.state.grants.values().filter(unused).map(|grant| Happened::to(&grant.principal, grant.id)).collect();
+        let found: Vec<Happened> =
+            step.state.grants.values().filter(unused).map(|grant| Happened::to(&grant.principal, grant.id)).collect();
         trigger.looked = to;
         step.put_trigger(trigger.clone());
         found.iter().for_each(|happened| gather(step, &trigger, happened));

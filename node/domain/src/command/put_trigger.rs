@@ -28,7 +28,8 @@ pub(super) fn apply(
     open_review::check(step, &terms)?;
     check(&event, &terms, gather)?;
     let by = step.actor_name();
-    let mut new = Trigger { name, event, terms, gather, by, pending: None, looked: LogTime::default(), last: None, version: Index::default() };
+    let mut new =
+        Trigger { name, event, terms, gather, by, pending: None, looked: LogTime::default(), last: None, version: Index::default() };
     if let Some(old) = old {
         if (&old.event, &old.terms, old.gather) == (&new.event, &new.terms, new.gather) {
             return Ok(Reply::Done { version: old.version });

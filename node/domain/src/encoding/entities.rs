@@ -6,8 +6,8 @@ use super::DecodeError;
 use super::commands::reply;
 use super::parts::{
     StoredAccess, StoredDecision, StoredNodeReceipt, StoredPermission, StoredReviewed, StoredScope, StoredScram, StoredSealed, ask, choice,
-    destination, grant_source, grant_status, lock_on, principal_kind, request_status, review_status, reviewers, serving, target_selector, trigger_event,
-    upstream_tls,
+    destination, grant_source, grant_status, lock_on, principal_kind, request_status, review_status, reviewers, serving, target_selector,
+    trigger_event, upstream_tls,
 };
 use super::wire::{Wire, stored_enum, stored_struct};
 use crate::break_glass::{BreakGlass, Reviewed};

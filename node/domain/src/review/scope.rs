@@ -103,14 +103,22 @@ fn permissions<'a>(state: &'a State, grant: &'a Grant) -> impl Iterator<Item = &
 }
 
 pub(crate) fn risk_of_grant(state: &State, grant: &Grant) -> Risk {
-    permissions(state, grant).map(risk_of_permission).max().unwrap_or(Risk::Low)
+    // Older releases know no risk but that of the verb.
+    let by_schema = state.cluster.feature_level >= 4;
+    permissions(state, grant).map(|permission| risk_of_permission(permission, by_schema)).max().unwrap_or(Risk::Low)
 }
 
-fn risk_of_permission(permission: &Permission) -> Risk {
+fn risk_of_permission(permission: &Permission, by_schema: bool) -> Risk {
+    let within = |name: &str| matches!(permission.on.segments.get(1), Some(Segment::Exact(schema)) if schema.as_ref() == name);
+    // The session's own tables end with it.
+    if by_schema && within("pg_temp") {
+        return Risk::Low;
+    }
     let of_verb = |verb: &Verb| match verb {
         Verb::Select | Verb::Session | Verb::Read => Risk::Low,
-        // Functions of the catalogue: the server itself refuses those that write.
-        Verb::Call if matches!(permission.on.segments.get(1), Some(Segment::Exact(schema)) if schema.as_ref() == "pg_catalog") => Risk::Low,
+        // Of the catalogue: the server itself refuses what writes there.
+        Verb::Call if within("pg_catalog") => Risk::Low,
+        Verb::Copy if by_schema && (within("pg_catalog") || within("information_schema")) => Risk::Low,
         Verb::Insert | Verb::Update | Verb::Delete | Verb::Merge | Verb::Call | Verb::Copy => Risk::Medium,
         Verb::Truncate | Verb::Ddl | Verb::Grant | Verb::Admin | Verb::Write | Verb::Decide | Verb::Operate => Risk::High,
     };

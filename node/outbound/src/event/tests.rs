@@ -99,6 +99,7 @@ fn review(length: Duration, status: ReviewStatus) -> State {
         repeats_at: None,
         status,
         version: Index(5),
+        trigger: None,
     };
     let mut state = State::default();
     state.reviews.insert(review.id, review);

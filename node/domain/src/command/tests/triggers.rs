@@ -124,6 +124,23 @@ fn a_grant_of_high_risk_is_reviewed_by_itself() {
 }
 
 #[test]
+fn a_session_s_own_tables_and_reading_the_catalogue_are_of_low_risk() {
+    let w = World::new();
+    let risk = |w: &World, permissions: &str| {
+        let mut grant = w.state.grants[&the_grant(w)].clone();
+        grant.permissions = perms(permissions);
+        crate::review::risk_of_grant(&w.state, &grant)
+    };
+    let of_clients = "postgres:* on *.pg_temp.*\npostgres:select,copy on *.pg_catalog.*";
+    assert_eq!(risk(&w, of_clients), Risk::Low);
+    assert_eq!(risk(&w, "postgres:copy on app.public.*"), Risk::Medium);
+    assert_eq!(risk(&w, "postgres:ddl on *.*.*"), Risk::High);
+    let mut older = w;
+    older.state.cluster.feature_level = 3;
+    assert_eq!(risk(&older, of_clients), Risk::High, "as replicas of an older release tell it");
+}
+
+#[test]
 fn denials_are_an_event_each_time_they_are_that_many() {
     let mut w = watching(Event::Denials { every: 10 });
     let denied = |operations| {
@@ -195,7 +212,11 @@ fn what_a_check_finds_anew_is_an_event() {
     let (review, _) = opened(&w);
     let digest = w.state.reviews[&review.id].report_digest(&w.state);
     for item in 0..review.items {
-        let who = if w.state.may_review(&name("ben"), &review, item, w.state.item(review.id, item).expect("an item")).is_ok() { "ben" } else { "eve" };
+        let who = if w.state.may_review(&name("ben"), &review, item, w.state.item(review.id, item).expect("an item")).is_ok() {
+            "ben"
+        } else {
+            "eve"
+        };
         w.done(by(who), decide_item(&w, review.id, item, crate::review::Choice::Approve));
     }
     assert_ne!(w.state.reviews[&review.id].report_digest(&w.state), digest);
@@ -262,7 +283,10 @@ fn a_trigger_is_changed_without_losing_what_it_gathered() {
     forbidden(&w.rejected(by("fay"), put(Event::OwnerLeft, of_all())));
     for n in 0..TRIGGERS_MAX {
         let event = Event::OwnerLeft;
-        w.done(by("ana"), Command::PutTrigger { name: name(&format!("t{n}")), event, terms: of_all(), gather: MINUTE, expect: Expect::Any });
+        w.done(
+            by("ana"),
+            Command::PutTrigger { name: name(&format!("t{n}")), event, terms: of_all(), gather: MINUTE, expect: Expect::Any },
+        );
     }
     assert!(matches!(w.rejected(by("ana"), put(Event::OwnerLeft, of_all())), Rejection::TooMany { .. }));
 }

@@ -183,8 +183,7 @@ pub(super) fn put(state: &mut State) {
     state.review_items.insert((ReviewId(1070), 0), Arc::new(chunk()));
     state.review_history.insert((ReviewId(1070), 1), history());
     state.triggers = triggers().into_iter().map(|t| (t.name.clone(), t)).collect();
-    let volume =
-        Volume { trigger: name("trigger-2"), principal: name("billing-loop"), window: 9, rows: 40, told: true, past: vec![3, 4] };
+    let volume = Volume { trigger: name("trigger-2"), principal: name("billing-loop"), window: 9, rows: 40, told: true, past: vec![3, 4] };
     state.volumes.insert((volume.trigger.clone(), volume.principal.clone()), volume);
     state.findings.insert(name("shop"), TargetFindings { target: name("shop"), at: LogTime(21), findings: findings() });
 }
