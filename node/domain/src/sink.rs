@@ -150,6 +150,40 @@ event_kinds! {
     ClusterChanged = "cluster.changed",
     /// Sinks and witnesses: whoever is told of things is told when that changes.
     SinkChanged = "sink.changed",
+    /// Persons, agents, and the tokens they get.
+    AccountChanged = "account.changed",
+    /// Targets and their credentials, roles, jobs, and what opens reviews by itself.
+    ConfigurationChanged = "configuration.changed",
+    /// How long records are kept, legal holds, and what was pruned.
+    RetentionChanged = "retention.changed",
+}
+
+impl EventKind {
+    /// The feature level from which on every node knows it.
+    pub(crate) fn since_level(self) -> u32 {
+        match self {
+            EventKind::AccountChanged | EventKind::ConfigurationChanged | EventKind::RetentionChanged => 4,
+            EventKind::RequestOpened
+            | EventKind::RequestDecided
+            | EventKind::RequestWithdrawn
+            | EventKind::RequestExpired
+            | EventKind::ReviewOpened
+            | EventKind::ReviewReminder
+            | EventKind::ReviewDue
+            | EventKind::ReviewDecided
+            | EventKind::ReviewClosed
+            | EventKind::GrantIssued
+            | EventKind::GrantRevoked
+            | EventKind::TokenRevoked
+            | EventKind::LockCreated
+            | EventKind::LockDeleted
+            | EventKind::BreakGlassOpened
+            | EventKind::BreakGlassReviewed
+            | EventKind::PolicyChanged
+            | EventKind::ClusterChanged
+            | EventKind::SinkChanged => 3,
+        }
+    }
 }
 
 impl fmt::Display for EventKind {

@@ -300,6 +300,30 @@ impl Told<'_> {
             }
             Command::PutWitness { witness, .. } => (EventKind::SinkChanged, format!("{by} set up witness {}", witness.name)),
             Command::DeleteWitness { name, .. } => (EventKind::SinkChanged, format!("{by} deleted witness {name}")),
+            Command::PutPrincipal { name, active: true, .. } => (EventKind::AccountChanged, format!("{by} put principal {name}")),
+            Command::PutPrincipal { name, active: false, .. } => (EventKind::AccountChanged, format!("{by} switched principal {name} off")),
+            Command::DeletePrincipal { name, .. } => (EventKind::AccountChanged, format!("{by} deleted principal {name}")),
+            Command::IssueToken { principal, .. } => (EventKind::AccountChanged, format!("{by} issued {principal} a token")),
+            Command::PutTarget { name, .. } => (EventKind::ConfigurationChanged, format!("{by} put target {name}")),
+            Command::DeleteTarget { name, .. } => (EventKind::ConfigurationChanged, format!("{by} deleted target {name}")),
+            Command::PutCredential { name, .. } => (EventKind::ConfigurationChanged, format!("{by} put credential {name}")),
+            Command::DeleteCredential { name, .. } => (EventKind::ConfigurationChanged, format!("{by} deleted credential {name}")),
+            Command::PutRole { name, .. } => (EventKind::ConfigurationChanged, format!("{by} put role {name}")),
+            Command::DeleteRole { name, .. } => (EventKind::ConfigurationChanged, format!("{by} deleted role {name}")),
+            Command::PutJob { name, .. } => (EventKind::ConfigurationChanged, format!("{by} put job {name}")),
+            Command::DeleteJob { name, .. } => (EventKind::ConfigurationChanged, format!("{by} deleted job {name}")),
+            Command::PutTrigger { name, .. } => (EventKind::ConfigurationChanged, format!("{by} set review trigger {name}")),
+            Command::DeleteTrigger { name, .. } => (EventKind::ConfigurationChanged, format!("{by} deleted review trigger {name}")),
+            Command::SetRetention { class, keep: Some(keep), .. } => {
+                (EventKind::RetentionChanged, format!("{by} has {class} kept for {} s", keep.as_secs()))
+            }
+            Command::SetRetention { class, keep: None, .. } => (EventKind::RetentionChanged, format!("{by} has {class} kept for ever")),
+            Command::CreateHold { .. } => (EventKind::RetentionChanged, format!("{by} placed hold-{}", self.leaf.index)),
+            Command::ReleaseHold { hold, .. } => (EventKind::RetentionChanged, format!("{by} released {hold}")),
+            Command::PruneRecords { leaves, .. } if leaves.is_empty() => return None,
+            Command::PruneRecords { class, leaves, .. } => {
+                (EventKind::RetentionChanged, format!("{} bodies of {class} are pruned", leaves.count()))
+            }
             // Told above, in words of their own.
             Command::OpenRequest { .. }
             | Command::DecideRequest { .. }
@@ -325,27 +349,21 @@ impl Told<'_> {
             | Command::ReturnApproval { .. }
             | Command::FileCosignature { .. } => return None,
             // No kind of event is theirs: they are in the control log, which a sink may stream.
-            Command::PutPrincipal { .. }
-            | Command::DeletePrincipal { .. }
-            | Command::IssueToken { .. }
-            | Command::PutTarget { .. }
-            | Command::DeleteTarget { .. }
-            | Command::PutCredential { .. }
-            | Command::DeleteCredential { .. }
-            | Command::PutRole { .. }
-            | Command::DeleteRole { .. }
-            | Command::PutJob { .. }
-            | Command::DeleteJob { .. }
-            | Command::ConfirmGrant { .. }
-            | Command::HandItems { .. }
-            | Command::PutTrigger { .. }
-            | Command::DeleteTrigger { .. }
-            | Command::SetRetention { .. }
-            | Command::CreateHold { .. }
-            | Command::ReleaseHold { .. }
-            | Command::PruneRecords { .. } => return None,
+            Command::ConfirmGrant { .. } | Command::HandItems { .. } => return None,
         };
-        Some((kind, self.event(kind, title).fact("by", by)))
+        // Put again as it was.
+        if matches!(self.leaf.reply, Reply::Done { version } if version != self.leaf.index) {
+            return None;
+        }
+        let reason = if let Command::SetRetention { reason, .. }
+        | Command::CreateHold { reason, .. }
+        | Command::ReleaseHold { reason, .. } = &self.leaf.proposal.command
+        {
+            reason
+        } else {
+            ""
+        };
+        Some((kind, self.event(kind, title).fact("by", by).text("reason", reason)))
     }
 }
 

@@ -59,8 +59,8 @@ fn needed(command: &Command) -> u32 {
         | Command::DeactivatePolicy
         | Command::SetPolicyRule { .. } => 2,
         Command::BreakGlass { .. } | Command::ReviewBreakGlass { .. } => 3,
-        Command::PutSink { .. }
-        | Command::DeleteSink { .. }
+        Command::PutSink { terms, .. } => terms.selection.events.iter().map(|event| event.since_level()).fold(3, u32::max),
+        Command::DeleteSink { .. }
         | Command::PutWitness { .. }
         | Command::DeleteWitness { .. }
         | Command::AdvanceSink(_)

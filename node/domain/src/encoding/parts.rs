@@ -41,7 +41,7 @@ stored_code!(EventKind {
     10 ReviewOpened, 11 ReviewReminder, 12 ReviewDue, 13 ReviewDecided, 14 ReviewClosed,
     20 GrantIssued, 21 GrantRevoked, 22 TokenRevoked, 30 LockCreated, 31 LockDeleted,
     35 BreakGlassOpened, 36 BreakGlassReviewed,
-    40 PolicyChanged, 41 ClusterChanged, 42 SinkChanged,
+    40 PolicyChanged, 41 ClusterChanged, 42 SinkChanged, 43 AccountChanged, 44 ConfigurationChanged, 45 RetentionChanged,
 });
 stored_code!(RecordClass { 1 Operations, 2 Statements, 3 Sessions, 4 Decisions, 5 Checks });
 stored_code!(Cancelled { 1 Idle, 2 Cancelled, 3 Pending, 4 Unknown });

@@ -73,6 +73,27 @@ fn what_was_refused_or_is_bookkeeping_is_not_told() {
     assert_eq!(told(serving, Reply::Done { version: Index(7) }), None);
 }
 
+#[test]
+fn accounts_configuration_and_retention_are_told_when_they_change() {
+    let done = || Reply::Done { version: Index(7) };
+    let person = |active| Command::PutPrincipal {
+        name: name("cora"),
+        kind: domain::principal::PrincipalKind::Person { email: None, certificate: None },
+        active,
+        labels: Default::default(),
+        expect: domain::command::Expect::Any,
+    };
+    let (kind, event) = told(person(false), done()).expect("people are told");
+    assert_eq!((kind, event.title.as_str()), (EventKind::AccountChanged, "ana switched principal cora off"));
+    assert_eq!(told(person(true), Reply::Done { version: Index(3) }), None, "put again as it was");
+    let delete = Command::DeleteJob { name: name("reports"), expect: domain::command::Expect::Any };
+    assert_eq!(told(delete, done()).expect("told").1.kind, "configuration.changed");
+    let hold = Command::CreateHold { on: Default::default(), reason: "case\n7".into(), two_people: true };
+    let (kind, event) = told(hold, done()).expect("people are told");
+    assert_eq!((kind, event.title.as_str()), (EventKind::RetentionChanged, "ana placed hold-7"));
+    assert!(event.facts.contains(&("reason", "case\\n7".into())), "{:?}", event.facts);
+}
+
 fn review(length: Duration, status: ReviewStatus) -> State {
     use domain::review::{Overdue, Reviewers, Scope, Terms};
     let terms = Terms {
