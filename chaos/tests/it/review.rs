@@ -99,8 +99,10 @@ fn silence_closes_access_at_the_due_date_on_every_node() {
             let refused = cluster.sql(&cluster.url(node, "bot", &token), ORDERS)?.fails(2)?;
             ensure!(refused.contains("review"), "told why: {refused}");
         }
-        let status = cluster.json(&["review", "get", &review])?;
-        ensure!(status["status"].get("due").is_some(), "{status:#}");
+        // Decisions need no entry of the log for it; what is listed follows with the next tick.
+        wait::until("the review to be listed as due", PATIENCE, || {
+            Ok(cluster.json(&["review", "get", &review])?["status"].get("due").is_some().then_some(()))
+        })?;
         // Late is better than never: and counts until the next review.
         let carol = cluster.admin_token("carol")?;
         cluster.cli_as(&carol, 2, &["review", "decide", &review, "0", "--approve"])?.ok()?;
