@@ -230,6 +230,9 @@ async fn idle_strangers_do_not_keep_a_newcomer_out() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_pipeline_takes_back_is_taken_back_before_the_next_statement_is_judged() {
     let world = World::with_hold(WORK, SOON).await;
+    // What the set `client` has of it.
+    world.grant("postgres:* on postgres.pg_temp.*");
+    world.grant("postgres:session on postgres.setting.*");
     let ended = with_raw(&world, |mut raw| {
         raw.send(|out| {
             Raw::run(out, "begin");

@@ -170,6 +170,9 @@ async fn notifications_and_cursors_pass() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_temporary_table_never_lends_its_permission_to_the_real_one() {
     let world = World::with_hold(WORK, std::time::Duration::from_millis(50)).await;
+    // What the set `client` has of it.
+    world.grant("postgres:* on postgres.pg_temp.*");
+    world.grant("postgres:session on postgres.setting.*");
     let made = "create temp table secrets (word text)";
     let ways: [&[&str]; 9] = [
         &[made, "set search_path = public, pg_temp"],
