@@ -133,7 +133,7 @@ impl Session {
     fn settle(&mut self, classified: &Arc<Classified>, done: bool) {
         self.names.apply(classified, done);
         self.flush_sent = false;
-        if pipeline::changes_context(classified) {
+        if pipeline::changes_context(classified) || (self.known.may_be_taken_back() && pipeline::takes_back(classified)) {
             self.known.forget();
         }
         if done && let Some(read_only) = pipeline::read_only(classified) {

@@ -6,7 +6,20 @@ use serde::Serialize;
 use serde_json::Value;
 
 /// What the cluster says about an entity, not what was declared.
-const OUTPUT_ONLY: [&str; 9] = ["etag", "narrowed", "id", "source", "status", "live", "granted", "grantedBy", "keyId"];
+const OUTPUT_ONLY: [&str; 12] = [
+    "etag",
+    "narrowed",
+    "id",
+    "source",
+    "status",
+    "live",
+    "granted",
+    "grantedBy",
+    "keyId", // of any
+    "usage",
+    "underReview",
+    "denials", // evidence, which grows by itself
+];
 
 /// `- path: value` for what goes, `+ path: value` for what comes. Empty when nothing differs.
 pub(crate) fn lines<T: Serialize>(before: Option<&T>, after: &T) -> Vec<String> {
@@ -65,5 +78,15 @@ mod tests {
         assert_eq!(lines(Some(&before), &same), Vec::<String>::new());
         let after = pb::Role { description: "b".into(), permissions: vec!["y".into(), "z".into()], ..same };
         assert_eq!(lines(Some(&before), &after), ["- description: a", "+ description: b", "- permissions: x", "+ permissions: z"]);
+    }
+
+    #[test]
+    fn use_reviews_and_denials_are_no_difference() {
+        let declared = pb::Grant { name: "g".into(), principal: "packer".into(), ..Default::default() };
+        let used = pb::Grant { usage: Some(pb::GrantUsage::default()), under_review: "review-7".into(), ..declared.clone() };
+        assert_eq!(lines(Some(&used), &declared), Vec::<String>::new());
+        let agent = pb::Principal { name: "packer".into(), ..Default::default() };
+        let denied = pb::Principal { denials: vec![pb::Denials { target: "orders".into(), ..Default::default() }], ..agent.clone() };
+        assert_eq!(lines(Some(&denied), &agent), Vec::<String>::new());
     }
 }

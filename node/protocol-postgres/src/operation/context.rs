@@ -11,9 +11,11 @@ pub struct Context {
     pub schemas: Vec<Arc<str>>,
     /// False until the server was asked: every unqualified name then needs the segment `*`.
     pub schemas_known: bool,
-    /// Names of the session's temporary relations: they hide all others. Only names that certainly exist stand here,
+    /// Names of the session's temporary relations. Only names that certainly exist stand here,
     /// because a name that no longer does would hide the permission that the real table needs.
     pub temporary: BTreeSet<Arc<str>>,
+    /// Temporary relations come before all others, as they do unless the search path places their schema itself.
+    pub temporary_first: bool,
     /// Built-in function names, and names that a later server may have built in, that some schema of the search path
     /// overloads by a function that belongs to no extension: unqualified, these are not taken for the built-in ones.
     pub shadowed: BTreeSet<Arc<str>>,
@@ -27,13 +29,14 @@ impl Context {
             schemas: Vec::new(),
             schemas_known: false,
             temporary: BTreeSet::new(),
+            temporary_first: false,
             shadowed: BTreeSet::new(),
         }
     }
 
     pub fn with_schemas<S: AsRef<str>>(database: impl Into<Arc<str>>, schemas: impl IntoIterator<Item = S>) -> Self {
         let schemas = schemas.into_iter().map(|s| Arc::from(s.as_ref())).collect();
-        Context { schemas, schemas_known: true, ..Context::unknown(database) }
+        Context { schemas, schemas_known: true, temporary_first: true, ..Context::unknown(database) }
     }
 }
 

@@ -26,14 +26,21 @@ impl Walk<'_> {
         if !schema.is_empty() {
             return vec![[database, schema.into(), name]];
         }
-        if self.temporary.contains(&name) || (self.context.temporary.contains(&name) && !self.temporary_uncertain) {
-            return vec![[database, "pg_temp".into(), name]];
+        let temporary = self.temporary.contains(&name) || (self.context.temporary.contains(&name) && !self.temporary_uncertain);
+        let mut candidates: Vec<Path> = Vec::new();
+        if temporary {
+            candidates.push([database.clone(), "pg_temp".into(), name.clone()]);
+            if self.context.temporary_first && !self.path_uncertain {
+                return candidates;
+            }
         }
         let placed = self.context.schemas.iter().any(|s| s.as_ref() == "pg_catalog");
         if builtins::is_catalog_relation(&name) && self.path_known() && !placed {
-            return vec![[database, "pg_catalog".into(), name]];
+            candidates.push([database, "pg_catalog".into(), name]);
+        } else {
+            candidates.extend(self.along_path(&database, &name));
         }
-        self.along_path(&database, &name)
+        candidates
     }
 
     /// `name` in every schema of the path, or in any where the path is not known or holds nothing.

@@ -135,6 +135,21 @@ fn a_temporary_relation_hides_all_others() {
 }
 
 #[test]
+fn a_temporary_relation_hides_nothing_where_the_path_may_place_its_schema() {
+    let mut placed = context();
+    placed.temporary_first = false;
+    placed.temporary = ["orders".into()].into();
+    check("SELECT id FROM orders", &placed, &["Read", "select app.pg_temp.orders(id)", "select app.public.orders(id)"]);
+    let mut first = placed.clone();
+    first.temporary_first = true;
+    check(
+        "SET search_path = public, pg_temp; SELECT id FROM orders",
+        &first,
+        &["Transactional", "select app.*.orders(id)", "select app.pg_temp.orders(id)", "session app.setting.search_path"],
+    );
+}
+
+#[test]
 fn a_string_that_changes_the_path_leaves_later_names_open() {
     let context = context();
     check(

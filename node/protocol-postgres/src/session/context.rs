@@ -104,7 +104,12 @@ impl Known {
         }
     }
 
-    /// A transaction is over, or rolled back in part.
+    /// What the end of the open transaction, or of a part of it, may take back.
+    pub(super) fn may_be_taken_back(&self) -> bool {
+        self.changed_in_transaction
+    }
+
+    /// A transaction is over.
     pub(super) fn transaction_over(&mut self) {
         if self.changed_in_transaction {
             self.changed_in_transaction = false;
@@ -124,6 +129,8 @@ impl Known {
         let (Some(schemas), Some(temporary), Some(shadowed)) = (array(schemas), array(temporary), array(shadowed)) else { return false };
         let mut context = Context::with_schemas(*database, schemas);
         context.temporary = temporary.into_iter().map(Arc::from).collect();
+        // Any text that could place the temporary schema, however it is quoted or spelt (`pg_temp`, `pg_temp_3`).
+        context.temporary_first = !search_path.to_ascii_lowercase().contains("pg_temp");
         context.shadowed = shadowed.into_iter().map(Arc::from).collect();
         if context != *self.context {
             self.context = Arc::new(context);
@@ -181,7 +188,7 @@ pub fn ordinary_context(database: &str, username: &str) -> Vec<(String, String)>
 impl Session {
     /// Is it certain what names mean to the next statement? If not, asks, and the client's messages wait.
     pub(super) fn meaning_is_settled(&mut self, road: &mut Road) -> bool {
-        if self.pipeline.changes_meaning() {
+        if self.pipeline.changes_meaning() || (self.known.may_be_taken_back() && self.pipeline.may_take_back()) {
             if !self.flush_sent && !self.pipeline.changes_settle_by_themselves() {
                 self.flush_sent = true;
                 road.outward.tie(0);

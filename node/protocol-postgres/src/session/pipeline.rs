@@ -41,6 +41,10 @@ impl Running {
         self.classified.as_ref().is_some_and(|c| changes_context(c) || super::names::touches_names(c))
     }
 
+    fn takes_back(&self) -> bool {
+        self.classified.as_deref().is_some_and(takes_back)
+    }
+
     fn controls(&self, what: impl Fn(&TransactionStep) -> bool) -> bool {
         self.classified.as_ref().is_some_and(|c| c.transaction().any(what))
     }
@@ -49,6 +53,23 @@ impl Running {
 /// After it, names may mean something else. A lasting effect may be anything, so it counts.
 pub(super) fn changes_context(classified: &Classified) -> bool {
     classified.changes_context || classified.operation.effect == Effect::Lasting
+}
+
+/// After it, names may mean again what they meant before the transaction or savepoint: the transaction may go on (a
+/// savepoint, AND CHAIN), or end inside a pipeline, so ReadyForQuery does not tell.
+pub(super) fn takes_back(classified: &Classified) -> bool {
+    classified.transaction().any(|step| match step {
+        TransactionStep::Commit { .. }
+        | TransactionStep::Rollback { .. }
+        | TransactionStep::RollbackTo(_)
+        | TransactionStep::PrepareTransaction(_) => true,
+        TransactionStep::Begin { .. }
+        | TransactionStep::Mode { .. }
+        | TransactionStep::Savepoint(_)
+        | TransactionStep::Release(_)
+        | TransactionStep::CommitPrepared(_)
+        | TransactionStep::RollbackPrepared(_) => false,
+    })
 }
 
 /// Must the relay remember it until it is done?
@@ -139,7 +160,7 @@ impl Pipeline {
 
     /// The replies to everything that changes what names mean will come without another message of the client.
     pub(super) fn changes_settle_by_themselves(&self) -> bool {
-        let last = self.queue.iter().rposition(|e| matches!(e, Expect::Query(r) | Expect::Execute(r) if r.changes()));
+        let last = self.queue.iter().rposition(|e| matches!(e, Expect::Query(r) | Expect::Execute(r) if r.changes() || r.takes_back()));
         last.is_none_or(|last| {
             matches!(self.queue[last], Expect::Query(_)) || self.queue.iter().skip(last).any(|e| matches!(e, Expect::Sync(_)))
         })
@@ -148,6 +169,21 @@ impl Pipeline {
     /// Something under way may change what names mean.
     pub(super) fn changes_meaning(&self) -> bool {
         self.queue.iter().any(|e| matches!(e, Expect::Query(r) | Expect::Execute(r) if r.changes()))
+    }
+
+    /// Something under way may end a transaction, or a part of it: a Sync and a simple query end an implicit one.
+    pub(super) fn may_take_back(&self) -> bool {
+        self.queue.iter().any(|e| match e {
+            Expect::Sync(_) | Expect::Query(_) | Expect::PoisonQuery { .. } => true,
+            Expect::Execute(running) => running.takes_back(),
+            Expect::Parse(_)
+            | Expect::Bind(_)
+            | Expect::Close(_)
+            | Expect::Describe
+            | Expect::CopyEnd
+            | Expect::Poison { .. }
+            | Expect::Context { .. } => false,
+        })
     }
 
     /// Statements of before the last Sync are unanswered; their end will come without another message.

@@ -222,6 +222,8 @@ impl Session {
                     self.transaction_may_be_over(running.sync);
                 }
                 Some(Expect::Sync(number)) => self.transaction_may_be_over(number),
+                // The error that stands for a refused query ends an implicit transaction as well.
+                Some(Expect::PoisonQuery { .. }) if self.status == TransactionStatus::Idle => self.known.transaction_over(),
                 Some(_) | None => {}
             }
         }

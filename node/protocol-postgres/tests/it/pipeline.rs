@@ -226,3 +226,35 @@ async fn idle_strangers_do_not_keep_a_newcomer_out() {
     drop(strangers);
     world.until("all strangers are gone", || world.parts.handshakes.is_empty().then_some(())).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_pipeline_takes_back_is_taken_back_before_the_next_statement_is_judged() {
+    let world = World::with_hold(WORK, SOON).await;
+    // What the set `client` has of it.
+    world.grant("postgres:* on postgres.pg_temp.*");
+    world.grant("postgres:session on postgres.setting.*");
+    let ended = with_raw(&world, |mut raw| {
+        raw.send(|out| {
+            Raw::run(out, "begin");
+            Raw::run(out, "create temp table secrets (word text)");
+            Raw::run(out, "rollback");
+            Raw::run(out, "select word from secrets");
+            frontend::sync(out);
+        });
+        raw.until_ready(1)
+    })
+    .await;
+    assert!(ended.ends_with("C(ROLLBACK) 1 2 E(42501) Z(I)"), "{ended}");
+    let dropped = with_raw(&world, |mut raw| {
+        raw.send(|out| {
+            Raw::run(out, "create temp table secrets (word text) on commit drop");
+            Raw::run(out, "select word from secrets");
+            frontend::sync(out);
+            Raw::run(out, "select word from secrets");
+            frontend::sync(out);
+        });
+        raw.until_ready(2)
+    })
+    .await;
+    assert!(dropped.ends_with("C(SELECT 0) Z(I) 1 2 E(42501) Z(I)"), "{dropped}");
+}

@@ -165,3 +165,38 @@ async fn notifications_and_cursors_pass() {
         .expect("granted");
     assert!(out.contains("one\nFETCH 1\ntwo") || out.contains("one\ntwo"), "{out}");
 }
+
+/// A temporary table of the name must not stand for the real one where it does not hide it, or no longer does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_temporary_table_never_lends_its_permission_to_the_real_one() {
+    let world = World::with_hold(WORK, std::time::Duration::from_millis(50)).await;
+    // What the set `client` has of it.
+    world.grant("postgres:* on postgres.pg_temp.*");
+    world.grant("postgres:session on postgres.setting.*");
+    let made = "create temp table secrets (word text)";
+    let ways: [&[&str]; 9] = [
+        &[made, "set search_path = public, pg_temp"],
+        &[made, "set search_path = public, PG_TEMP"],
+        &[made, "select set_config('search_path', 'public, pg_temp', false)"],
+        &[made, "begin", "set local search_path = public, pg_temp"],
+        &["begin", "savepoint s", made, "rollback to s"],
+        &["begin", "savepoint s", "select 'x' as word into temp secrets", "rollback to savepoint s"],
+        &["begin", "create temp table secrets (word text) on commit drop", "commit and chain"],
+        &["begin", made, "rollback and chain"],
+        &["begin", made, "rollback"],
+    ];
+    for way in ways {
+        let client = world.client().await;
+        for step in way {
+            client.batch_execute(step).await.unwrap_or_else(|e| panic!("{way:?}: {step}: {e}"));
+        }
+        let error = client.batch_execute("select word from secrets").await.expect_err(way[way.len() - 1]);
+        assert_eq!(World::sqlstate(&error), "42501", "{way:?}");
+    }
+    let client = world.client().await;
+    client.batch_execute(made).await.expect("its own");
+    client.batch_execute("select word from secrets").await.expect("the temporary one");
+    let error = client.batch_execute("set search_path = public, pg_temp; select word from secrets").await.expect_err("in one string");
+    assert_eq!(World::sqlstate(&error), "42501");
+    assert!(!world.server.log().contains("search_path = public, pg_temp; select"), "it never reached the server");
+}
