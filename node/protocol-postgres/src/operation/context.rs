@@ -18,6 +18,8 @@ pub struct Context {
     pub temporary_first: bool,
     /// Built-in function names, and names that a later server may have built in, that some schema of the search path
     /// overloads by a function that belongs to no extension: unqualified, these are not taken for the built-in ones.
+    /// And what runs a function without naming it, where that is neither built in nor an extension's: names of
+    /// operators, of types with a cast to them (`::name`), and of functions over a row (`.name`, as in `row.name`).
     pub shadowed: BTreeSet<Arc<str>>,
 }
 
@@ -43,6 +45,8 @@ impl Context {
 /// One row that fills a [`Context`]: `current_database()`, the effective schemas, the temporary relations, and the
 /// functions outside `pg_catalog` that have a built-in name; the last three are `text[]`.
 ///
+/// Objects from number 16384 on are not PostgreSQL's own.
+///
 /// The gateway sends it on the session's own upstream connection after login and whenever
 /// [`super::Classified::changes_context`] says so.
 pub const CONTEXT_QUERY: &str = "\
@@ -58,6 +62,29 @@ select pg_catalog.current_database()::pg_catalog.text, \
                and (exists (select from pg_catalog.pg_proc b where b.proname operator(pg_catalog.=) p.proname \
                             and b.pronamespace operator(pg_catalog.=) 11::pg_catalog.oid) \
                     or p.proname::pg_catalog.text operator(pg_catalog.~) '^(json_|xml|merge_action|pg_)') \
+               and not exists (select from pg_catalog.pg_depend d \
+                               where d.classid operator(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass \
+                                 and d.objid operator(pg_catalog.=) p.oid and d.deptype operator(pg_catalog.=) 'e') \
+             union all \
+             select o.oprname::pg_catalog.text from pg_catalog.pg_operator o \
+             where o.oid operator(pg_catalog.>=) 16384::pg_catalog.oid \
+               and exists (select from pg_catalog.pg_proc p where p.oid operator(pg_catalog.=) o.oprcode::pg_catalog.oid \
+                           and p.oid operator(pg_catalog.>=) 16384::pg_catalog.oid) \
+               and not exists (select from pg_catalog.pg_depend d \
+                               where d.classid operator(pg_catalog.=) 'pg_catalog.pg_operator'::pg_catalog.regclass \
+                                 and d.objid operator(pg_catalog.=) o.oid and d.deptype operator(pg_catalog.=) 'e') \
+             union all \
+             select '::' operator(pg_catalog.||) t.typname::pg_catalog.text from pg_catalog.pg_cast c \
+             join pg_catalog.pg_proc p on p.oid operator(pg_catalog.=) c.castfunc \
+             join pg_catalog.pg_type t on t.oid operator(pg_catalog.=) c.casttarget \
+             where p.oid operator(pg_catalog.>=) 16384::pg_catalog.oid \
+               and not exists (select from pg_catalog.pg_depend d \
+                               where d.classid operator(pg_catalog.=) 'pg_catalog.pg_cast'::pg_catalog.regclass \
+                                 and d.objid operator(pg_catalog.=) c.oid and d.deptype operator(pg_catalog.=) 'e') \
+             union all \
+             select '.' operator(pg_catalog.||) p.proname::pg_catalog.text from pg_catalog.pg_proc p \
+             join pg_catalog.pg_type t on t.oid operator(pg_catalog.=) p.proargtypes[0] \
+             where p.oid operator(pg_catalog.>=) 16384::pg_catalog.oid and t.typtype operator(pg_catalog.=) 'c' \
                and not exists (select from pg_catalog.pg_depend d \
                                where d.classid operator(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass \
                                  and d.objid operator(pg_catalog.=) p.oid and d.deptype operator(pg_catalog.=) 'e'))";

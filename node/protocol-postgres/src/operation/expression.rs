@@ -63,9 +63,11 @@ impl Walk<'_> {
             NodeEnum::AIndirection(e) => {
                 self.expr(e.arg.as_deref());
                 for step in &e.indirection {
-                    // `(row).*` and `(row).field` reach what the argument already said.
-                    if !matches!(step.node, Some(NodeEnum::AStar(_))) {
-                        self.node(step);
+                    // `(row).*` and `(row).field` reach what the argument already said, but `(row).function` runs it.
+                    match &step.node {
+                        Some(NodeEnum::AStar(_)) => {}
+                        Some(NodeEnum::String(field)) => self.call_unnamed(".", &field.sval),
+                        Some(_) | None => self.node(step),
                     }
                 }
             }
@@ -217,6 +219,9 @@ impl Walk<'_> {
     /// Type modifiers are constants or bare words; anything else is walked for what it may call.
     pub(super) fn type_name(&mut self, name: Option<&TypeName>) {
         let Some(name) = name else { return };
+        if let Some(Node { node: Some(NodeEnum::String(last)) }) = name.names.last() {
+            self.call_unnamed("::", &last.sval);
+        }
         for modifier in &name.typmods {
             if !matches!(modifier.node, Some(NodeEnum::ColumnRef(_) | NodeEnum::AConst(_))) {
                 self.node(modifier);
@@ -239,9 +244,18 @@ impl Walk<'_> {
     /// `OPERATOR(schema.+)` outside `pg_catalog` names a user's function in another spelling.
     fn operator(&mut self, name: &[Node]) {
         match parts(name).as_deref() {
-            Some([] | [_] | ["pg_catalog", _]) => {}
+            Some([] | ["pg_catalog", _]) => {}
+            Some([name]) => self.call_unnamed("", name),
             Some(qualified) => self.call_unknown(qualified),
             None => self.widest(),
+        }
+    }
+
+    /// What runs a function without naming it, if there is such a one: see [`super::Context::shadowed`].
+    fn call_unnamed(&mut self, mark: &str, name: &str) {
+        let context = self.context;
+        if !context.shadowed.is_empty() && context.shadowed.contains(format!("{mark}{name}").as_str()) {
+            self.call_unknown(&[name]);
         }
     }
 
@@ -256,6 +270,9 @@ impl Walk<'_> {
             _ => return self.widest(),
         };
         let Some(before) = parts(before) else { return self.widest() };
+        if let (Some(name), false) = (&name, before.is_empty()) {
+            self.call_unnamed(".", name);
+        }
         self.refer(Reference { qualifier: before.last().map(|q| Arc::from(*q)), in_schema: before.len() > 1, name });
     }
 

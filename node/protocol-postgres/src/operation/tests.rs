@@ -135,6 +135,19 @@ fn a_temporary_relation_hides_all_others() {
 }
 
 #[test]
+fn what_runs_a_function_without_naming_it_needs_the_right_to_call() {
+    let mut code = context();
+    code.shadowed = ["###".into(), "::mood".into(), ".leak".into()].into();
+    check("SELECT 1 ### 2", &code, &["Lasting", "call app.public.###"]);
+    check("SELECT id FROM orders ORDER BY id USING ###", &code, &["Lasting", "select app.public.orders(id)", "call app.public.###"]);
+    check("SELECT 1::mood, CAST(2 AS mood)", &code, &["Lasting", "call app.public.mood"]);
+    check("SELECT o.leak FROM orders o", &code, &["Lasting", "select app.public.orders(leak)", "call app.public.leak"]);
+    check("SELECT (o).leak FROM orders o", &code, &["Lasting", "select app.public.orders", "call app.public.leak"]);
+    check("SELECT 1 + 2, 3::int", &code, &["Read"]);
+    check("SELECT 1 ### 2", &context(), &["Read"]);
+}
+
+#[test]
 fn a_temporary_relation_hides_nothing_where_the_path_may_place_its_schema() {
     let mut placed = context();
     placed.temporary_first = false;

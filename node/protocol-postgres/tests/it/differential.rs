@@ -119,6 +119,10 @@ fn the_context_query_tells_what_names_mean() {
     server.run("app", &[overload]).expect("the functions");
     let query = protocol_postgres::operation::CONTEXT_QUERY;
     assert_eq!(server.run("app", &[query]).expect("the context"), "app|{public}|{}|{lower,pg_get_sequence_data}");
+    let unnamed = "create type mood as enum ('glad'); create function glad(int) returns mood language sql as $$ select 'glad'::mood $$; create cast (int as mood) with function glad(int); create function add(int, int) returns int language sql as 'select 1'; create operator ### (leftarg = int, rightarg = int, function = add); create operator #### (leftarg = int, rightarg = int, function = int4pl); create table t (a int); create function leak(t) returns int language sql as 'select 1'";
+    server.run("app", &[unnamed]).expect("what runs functions without naming them");
+    let told = server.run("app", &[query]).expect("the context");
+    assert_eq!(told, "app|{public}|{}|{lower,pg_get_sequence_data,###,::mood,.leak}");
     let temporary = server.run("app", &["create temp table scratch (a int)", "set search_path = ''", query]).expect("the context");
-    assert_eq!(temporary.lines().last(), Some("app|{}|{scratch}|{}"));
+    assert_eq!(temporary.lines().last(), Some("app|{}|{scratch}|{###,::mood,.leak}"));
 }
