@@ -35,6 +35,9 @@ pub type Heads = Arc<RwLock<BTreeMap<(String, u64), BTreeMap<u64, SignedCheckpoi
 /// Tells the root of one of this node's logs at a size; `None` if it is not that far, or has no such log.
 pub type RootAt = Box<dyn Fn(&str, u64) -> Option<[u8; 32]> + Send + Sync>;
 
+/// Is shown each record when it becomes a leaf, in their order. Must return at once.
+pub type Heard = Box<dyn Fn(&[u8]) + Send + Sync>;
+
 pub struct AuditMachine {
     producers: BTreeMap<(u64, u64), Producer>,
     heads: Heads,
@@ -42,6 +45,7 @@ pub struct AuditMachine {
     root_at: RootAt,
     /// Heads beyond what this replica shows yet: compared once it is there.
     beyond: VecDeque<SignedCheckpoint>,
+    heard: Option<Heard>,
 }
 
 #[derive(Clone, Copy)]
@@ -53,7 +57,13 @@ struct Producer {
 
 impl AuditMachine {
     pub fn new(root_at: RootAt) -> Self {
-        AuditMachine { producers: BTreeMap::new(), heads: Heads::default(), root_at, beyond: VecDeque::new() }
+        AuditMachine { producers: BTreeMap::new(), heads: Heads::default(), root_at, beyond: VecDeque::new(), heard: None }
+    }
+
+    /// The records that come from now on are shown to `heard`. What a snapshot brings is not.
+    #[must_use]
+    pub fn heard_by(self, heard: Heard) -> Self {
+        AuditMachine { heard: Some(heard), ..self }
     }
 
     pub fn heads(&self) -> Heads {
@@ -80,6 +90,9 @@ impl AuditMachine {
         let known = if planted(Bug::RecordsNotDeduplicated) { 0 } else { through + 1 - batch.first_sequence };
         let known = usize::try_from(known).unwrap_or(usize::MAX);
         let fresh: Vec<Bytes> = batch.records.into_iter().skip(known).collect();
+        if let Some(heard) = &self.heard {
+            fresh.iter().for_each(|record| heard(record));
+        }
         reply = AuditReply { through: last, first_leaf: leaves, size: leaves + fresh.len() as u64, gap: false };
         self.producers.insert(key, Producer { through: last, last_seen: index });
         let mut rows = vec![(producer_key(key), Some(producer_value(last, index)))];

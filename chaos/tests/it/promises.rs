@@ -5,6 +5,7 @@
 mod in_volume;
 mod r11_nothing_acknowledged_is_lost;
 mod r11_power_lost;
+mod r13_ended_in_its_place;
 mod r17_resources_are_bounded;
 mod r18_rolling_upgrade;
 mod r1_revoked_means_out;

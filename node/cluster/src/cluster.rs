@@ -157,7 +157,9 @@ impl Cluster {
         }
         let book = AddressBook::default();
         let publisher = Publisher::new(home.node, boot);
-        let stores = raft::open_stores(ground, &home.store_dir(), publisher.clone()).await?;
+        let hearing = enforcer.clone();
+        let heard = Box::new(move |record: &[u8]| hearing.recorded(record));
+        let stores = raft::open_stores(ground, &home.store_dir(), publisher.clone(), heard).await?;
         home.note_started()?;
         let door = Arc::new(Door::default());
         let handler: Arc<dyn PeerHandler> = door.clone();

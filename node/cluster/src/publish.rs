@@ -26,6 +26,12 @@ pub trait Enforcer: Send + Sync + 'static {
     /// from then on the node may say that it enforces `index`. Called in order, never twice at once.
     fn enforce<'a>(&'a self, state: Arc<State>, index: Index) -> BoxFuture<'a, EnforceReport>;
 
+    /// A record of any node becomes part of the audit log here. Called in their order, while they are applied: must
+    /// return at once. What a snapshot brings, and what was there before the process started, is not told.
+    fn recorded(&self, record: &[u8]) {
+        let _ = record;
+    }
+
     /// Answers what the gateway of another node asks; see [`crate::Cluster::ask_gateway`].
     fn answer(&self, question: Bytes) -> BoxFuture<'_, Bytes> {
         drop(question);

@@ -18,7 +18,7 @@ use openraft::error::{ClientWriteError, ForwardToLeader, RaftError};
 use openraft::raft::responder::ProgressResponder;
 use openraft::{Config, LinearizerOption, Raft, RaftMetrics, SnapshotPolicy, StepDownPolicy};
 use planted::{Bug, planted};
-use raft_store::audit::{AuditMachine, Heads};
+use raft_store::audit::{AuditMachine, Heads, Heard};
 use raft_store::format::{self, AuditKind, AuditMessage, PruneMessage, RecordBatch};
 use raft_store::{EngineOptions, LeafReader, LogStore, StateMachine as Store};
 pub(crate) use raft_store::{OpenError as StorageError, Payload, PeerNode, SnapshotData, TypeConfig, Vote as VoteOf};
@@ -274,9 +274,9 @@ pub(crate) const CONTROL_LOG: &str = "control";
 pub(crate) const AUDIT_LOG: &str = "audit/0";
 
 /// Opens the three engines. Reads everything once, so it runs where blocking is allowed.
-pub(crate) async fn open_stores(ground: &Ground, dir: &Path, publisher: Arc<Publisher>) -> Result<Stores, StorageError> {
+pub(crate) async fn open_stores(ground: &Ground, dir: &Path, publisher: Arc<Publisher>, heard: Heard) -> Result<Stores, StorageError> {
     let (ground, dir) = (ground.clone(), dir.to_owned());
-    let opened = crate::tasks::blocking(move || open_blocking(&ground, &dir, publisher)).await;
+    let opened = crate::tasks::blocking(move || open_blocking(&ground, &dir, publisher, heard)).await;
     opened.unwrap_or_else(|e| Err(unusable(Path::new("store"), e)))
 }
 
@@ -298,7 +298,7 @@ fn options(large: bool, audit_failed: &Arc<AtomicBool>) -> EngineOptions {
     EngineOptions { large, on_disk_failure: Some(Box::new(note)), ..EngineOptions::default() }
 }
 
-fn open_blocking(ground: &Ground, dir: &Path, publisher: Arc<Publisher>) -> Result<Stores, StorageError> {
+fn open_blocking(ground: &Ground, dir: &Path, publisher: Arc<Publisher>, heard: Heard) -> Result<Stores, StorageError> {
     let audit_failed: Arc<AtomicBool> = Arc::default();
     let open = |name: &str, large: bool| ground.open(dir, name, options(large, &audit_failed));
     let failed = |e: std::io::Error| unusable(dir, e);
@@ -314,7 +314,7 @@ fn open_blocking(ground: &Ground, dir: &Path, publisher: Arc<Publisher>) -> Resu
         };
         reader.root_at(size).ok()
     });
-    let machine = AuditMachine::new(root_at);
+    let machine = AuditMachine::new(root_at).heard_by(heard);
     let heads = machine.heads();
     let audit = AuditStore::open(&data_engine, AUDIT_GROUP, machine).map_err(failed)?;
     // Set once, right here.

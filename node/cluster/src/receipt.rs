@@ -159,7 +159,9 @@ impl Node {
         let (revocation, nodes) = (receipt.revocation, receipt.nodes.clone());
         self.tasks.once(&self.runtimes.control, async move {
             this.file_now(revocation, nodes.clone()).await;
-            if let Some(settled) = this.settled(Index(revocation.0), nodes).await {
+            if let Some(mut settled) = this.settled(Index(revocation.0), nodes).await {
+                // Of a node that is silent somebody else may have told more meanwhile: who ended its sessions.
+                settled.retain(|node| !node.by_expiry);
                 this.file_now(revocation, settled).await;
             }
         });

@@ -14,6 +14,7 @@ mod tests;
 
 use crate::grant::{Grant, GrantStatus};
 use crate::id::{Digest, GrantId, Index, Name, PolicyId, SessionId};
+use crate::limits::ENDED_LOOKED_AT_MAX;
 use crate::lock::LockOn;
 use crate::operation::{Access, Operation};
 use crate::policy::{AtAdmission, Parties, Rules, Ruling};
@@ -22,7 +23,7 @@ use crate::refusal::Refusal;
 use crate::state::State;
 use crate::target::Target;
 use crate::time::LogTime;
-pub use permit::{Judgement, Permit};
+pub use permit::{Judgement, Permit, ended_since};
 pub use recent::Recent;
 
 /// An identified principal wants a session with a target.
@@ -152,8 +153,6 @@ fn review(
 
 /// The reason that tells most: what is overdue can be reviewed, what was revoked has a name to ask.
 fn why_no_grant(state: &State, principal: &Name, target: &Target, now: LogTime) -> Refusal {
-    /// Enough to find the latest one for this target among what has ended.
-    const LOOKED_AT_MAX: usize = 256;
     let selects = |grant: &&Grant| grant.target.selects(target);
     if state.grants_of(principal).filter(selects).any(|g| g.review_due.is_some_and(|due| due <= now) && g.status == GrantStatus::Active) {
         return Refusal::ReviewOverdue;
@@ -161,7 +160,7 @@ fn why_no_grant(state: &State, principal: &Name, target: &Target, now: LogTime) 
     if state.grants_of(principal).filter(selects).any(|g| g.expires.is_some_and(|end| end <= now)) {
         return Refusal::GrantExpired;
     }
-    match state.ended_grants_of(principal).take(LOOKED_AT_MAX).find(selects).map(|g| &g.status) {
+    match state.ended_grants_of(principal).take(ENDED_LOOKED_AT_MAX).find(selects).map(|g| &g.status) {
         Some(GrantStatus::Revoked { reason, revocation, .. }) => Refusal::Revoked { revocation: *revocation, reason: reason.clone() },
         Some(GrantStatus::Active | GrantStatus::Suspended { .. }) => Refusal::GrantExpired,
         None => Refusal::NoGrant,

@@ -146,3 +146,7 @@ pub const REVIEW_CERTIFIES_MAX: Duration = Duration::from_secs(400 * 24 * 3600);
 pub const REVIEW_WORK_PER_ENTRY: u32 = 512;
 /// How long a closed review stays listed.
 pub const REVIEW_KEPT: Duration = Duration::from_secs(800 * 24 * 3600);
+
+/// Grants of a principal that have ended, looked at to say why it has none or what a session lost: the latest of them are
+/// what is asked about.
+pub const ENDED_LOOKED_AT_MAX: usize = 256;

@@ -53,8 +53,8 @@ impl RecordClass {
         match record.kind.as_ref()? {
             Kind::Intent(_) | Kind::Outcome(_) | Kind::LateSend(_) => Some(RecordClass::Operations),
             Kind::StatementText(_) => Some(RecordClass::Statements),
-            Kind::Admission(_) | Kind::SessionEnd(_) => Some(RecordClass::Sessions),
-            Kind::Enforcement(_) => Some(RecordClass::Decisions),
+            Kind::Admission(_) | Kind::Connection(_) | Kind::SessionEnd(_) => Some(RecordClass::Sessions),
+            Kind::Enforcement(_) | Kind::Termination(_) => Some(RecordClass::Decisions),
             Kind::TargetCheck(_) => Some(RecordClass::Checks),
             Kind::Pruned(_) => None,
         }

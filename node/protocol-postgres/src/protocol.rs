@@ -9,6 +9,7 @@ use ::session::protocol::{
     Arrived, CANCEL_NUMBER_BITS, CancelKey, Canceller, Claim, Connected, DialFailed, Door, Handshake, Protocol, Ticket,
 };
 use bytes::{Bytes, BytesMut};
+use domain::audit::record::{Backend, CONNECTION_FEATURE_LEVEL};
 use domain::id::NodeId;
 use domain::refusal::Refusal;
 use futures_util::future::BoxFuture;
@@ -122,6 +123,7 @@ struct Reached {
     upstream: upstream::Connected,
     address: Address,
     database: String,
+    backend: Option<Backend>,
 }
 
 /// The credential is open for as long as the login takes. On failure: what the agent may know, and what the operator.
@@ -144,9 +146,12 @@ async fn dial(identified: &Identified, ticket: &Ticket) -> Result<Reached, (Stri
         read_only: !ticket.permit.writes_allowed(),
         version: ProtocolVersion::V3_0,
     };
-    let upstream = upstream::connect(&ticket.permit, &address, &login).await.map_err(|error| (error.said(), chain(&error)))?;
+    let said = |error: upstream::UpstreamError| (error.said(), chain(&error));
+    let mut upstream = upstream::connect(&ticket.permit, &address, &login).await.map_err(said)?;
     drop(password);
-    Ok(Reached { upstream, address, database })
+    let is_told = !ticket.target.weak_cancel && ticket.authority.state().cluster.feature_level >= CONNECTION_FEATURE_LEVEL;
+    let backend = if is_told { upstream::backend::identify(&mut upstream).await.map_err(said)? } else { None };
+    Ok(Reached { upstream, address, database, backend })
 }
 
 fn open_credential(authority: &dyn Authority, ticket: &Ticket) -> Result<identity::Secret, (String, String)> {
@@ -183,6 +188,7 @@ fn connected(waiting: Waiting, ticket: &Ticket, reached: Reached) -> Connected {
         upstream_read: buffer,
         machine: Box::new(Session::new(opening, waiting.classifier)),
         canceller: Arc::new(TargetKey { address: reached.address, key }),
+        backend: reached.backend,
     }
 }
 

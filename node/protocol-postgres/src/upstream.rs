@@ -8,6 +8,8 @@
 //! bounded, its SCRAM iteration count is capped, and a login it claims to have checked must be proven to us
 //! (THREATS 86). The caller bounds the time of everything here.
 
+mod ask;
+pub mod backend;
 pub mod login;
 pub mod survey;
 pub mod tls;

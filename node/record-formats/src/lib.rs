@@ -128,7 +128,7 @@ pub fn severity(record: &pb::AuditRecord) -> u8 {
     match (record.kind.as_str(), field(record, "verdict"), field(record, "outcome"), field(record, "status")) {
         ("late-send", ..) | (_, "session-ended", ..) => 4,
         ("target-check", ..) if field(record, "findings").contains("high ") => 4,
-        (_, "refused", ..) | (_, _, "revoked", _) | ("enforcement", ..) | (.., "unknown") => 3,
+        (_, "refused", ..) | (_, _, "revoked", _) | ("enforcement" | "termination", ..) | (.., "unknown") => 3,
         (_, "held" | "approval", ..) | (_, _, "modified", _) | (.., "error") => 2,
         _ => 1,
     }

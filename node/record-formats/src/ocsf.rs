@@ -87,7 +87,9 @@ fn class(record: &pb::AuditRecord, known: &Known) -> Class {
         "admission" => datastore(record, known, (3, "Connect".into())),
         "intent" | "outcome" => datastore(record, known, activity(&known.tag, &known.effect)),
         "late-send" => datastore(record, known, (99, "Late send".into())),
+        "connection" => datastore(record, known, (3, "Connect".into())),
         "session-end" => datastore(record, known, (99, "Disconnect".into())),
+        "termination" => entity(known, (99, "Terminate".into()), &known.target, "target", record),
         "statement-text" => datastore(record, known, (99, "Statement text".into())),
         "pruned" => entity(known, (4, "Delete".into()), field(record, "pruned_kind"), "audit record", record),
         "target-check" => entity(known, (2, "Read".into()), &known.target, "target", record),
@@ -225,7 +227,8 @@ fn status(record: &pb::AuditRecord) -> (u32, &'static str) {
         },
         "late-send" => failure,
         "command" if field(record, "reply").starts_with("refused") => failure,
-        "admission" | "enforcement" | "session-end" | "statement-text" | "target-check" | "pruned" | "command" => success,
+        "admission" | "enforcement" | "session-end" | "statement-text" | "target-check" | "connection" | "termination" | "pruned"
+        | "command" => success,
         _ => unknown,
     }
 }

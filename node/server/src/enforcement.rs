@@ -16,6 +16,7 @@ use session::registry::{Registry, SessionSummary};
 use session::stage::Parts;
 
 use crate::neighbour::{self, Answer, Question};
+use crate::orphan::{self, Roster};
 use crate::time::timestamp;
 
 /// How long the other nodes may take to list their sessions.
@@ -26,7 +27,9 @@ const SETTLE_WITHIN: std::time::Duration = CANCEL_DEADLINE.saturating_add(std::t
 
 pub(crate) struct Sessions {
     pub(crate) registry: Arc<Registry>,
-    rules: Arc<policy::Engine>,
+    pub(crate) rules: Arc<policy::Engine>,
+    /// What serves the sessions of all nodes at the targets.
+    pub(crate) roster: Roster,
     /// Known once the cluster runs, which needs this first.
     cluster: OnceLock<Cluster>,
     /// Known once the gateway takes connections, which needs the cluster.
@@ -35,7 +38,7 @@ pub(crate) struct Sessions {
 
 impl Sessions {
     pub(crate) fn new(registry: Arc<Registry>, rules: Arc<policy::Engine>) -> Arc<Self> {
-        Arc::new(Sessions { registry, rules, cluster: OnceLock::new(), parts: OnceLock::new() })
+        Arc::new(Sessions { registry, rules, roster: Roster::default(), cluster: OnceLock::new(), parts: OnceLock::new() })
     }
 
     pub(crate) fn joined(&self, cluster: Cluster) {
@@ -106,13 +109,20 @@ impl Enforcer for Sessions {
         .boxed()
     }
 
+    fn recorded(&self, record: &[u8]) {
+        self.roster.hear(record);
+    }
+
     fn answer(&self, question: Bytes) -> BoxFuture<'_, Bytes> {
         let answer = match (neighbour::decode::<Question>(&question), self.cluster.get()) {
             (Some(Question::Cancel { number, secret }), Some(cluster)) => {
                 self.registry.cancel(&CancelKey { node: cluster.node(), number, secret });
                 Answer::default()
             }
-            (Some(Question::Sessions), _) => Answer { sessions: self.own() },
+            (Some(Question::Sessions), _) => Answer { sessions: self.own(), ..Answer::default() },
+            (Some(Question::Connections), _) => {
+                Answer { connections: Some(orphan::told(self.registry.connections())), ..Answer::default() }
+            }
             (Some(Question::Cancel { .. }), None) | (None, _) => return std::future::ready(Bytes::new()).boxed(),
         };
         std::future::ready(neighbour::encode(&answer)).boxed()

@@ -27,6 +27,10 @@ pub(crate) fn recorder() -> Result<PrometheusHandle> {
     describe_counter!("assize_break_glass_total", "Access opened without an approval while this node ran, or live when it started");
     describe_gauge!("assize_break_glass_live", "Of it, grants that give access now");
     describe_gauge!("assize_break_glass_unreviewed", "Of it, what nobody has reviewed yet; label overdue says whether in time");
+    describe_counter!(
+        "assize_orphans_total",
+        "Sessions of silent nodes that this one ended at their targets, or could not; label outcome says which"
+    );
     Ok(handle)
 }
 

@@ -14,6 +14,7 @@ mod http;
 mod local_ops;
 mod neighbour;
 mod node;
+mod orphan;
 mod outbound;
 mod retention;
 mod target;

@@ -122,6 +122,8 @@ async fn serve(config: Config) -> Result<()> {
     let known = tokio::spawn(make_client_set_known(cluster.clone()));
     let loud = tokio::spawn(crate::alarm::break_glass(cluster.clone()));
     let retention = tokio::spawn(crate::retention::keep(cluster.clone()));
+    let learning = tokio::spawn(crate::orphan::learn(cluster.clone(), sessions.clone()));
+    let ending = tokio::spawn(crate::orphan::keep(cluster.clone(), sessions.clone()));
     let outbound = tokio::spawn(::outbound::run(source, config.outbound.allowed()));
 
     stopped().await?;
@@ -131,6 +133,8 @@ async fn serve(config: Config) -> Result<()> {
     loud.abort();
     outbound.abort();
     retention.abort();
+    learning.abort();
+    ending.abort();
     parts.drain(DRAIN_DEADLINE).await;
     stop.cancel();
     let _ = tokio::time::timeout(DRAIN_DEADLINE, async { tokio::join!(api, http) }).await;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use domain::admission::Permit;
+use domain::audit::record::Backend;
 use domain::credential::Credential;
 use domain::id::{Name, NodeId, RunId, SessionId};
 use domain::refusal::Refusal;
@@ -111,6 +112,8 @@ pub struct Connected {
     pub upstream_read: BytesMut,
     pub machine: Box<dyn Machine>,
     pub canceller: Arc<dyn Canceller>,
+    /// What serves the session at the target, where that can be told and ended from elsewhere.
+    pub backend: Option<Backend>,
 }
 
 /// Cancels whatever the session runs at the target, with the target's own key. Ends by itself within

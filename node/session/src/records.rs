@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use domain::admission::{Admission, Attempt, Cited, Outcome as AdmissionOutcome, Permit};
 use domain::audit::record::{
-    self, Accesses, EndedBy, Event, Header, Intent, IntentVerdict, LateSend, OperationOutcome, RECORD_SIZE_MAX, STATEMENT_PART_MAX,
-    SessionEnd, StatementText, Status,
+    self, Accesses, Backend, CONNECTION_FEATURE_LEVEL, EndedBy, Event, Header, Intent, IntentVerdict, LateSend, OperationOutcome,
+    RECORD_SIZE_MAX, STATEMENT_PART_MAX, SessionEnd, StatementText, Status,
 };
 use domain::id::{GrantId, Index, OperationId, RunId, SessionId};
 use domain::refusal::Refusal;
@@ -90,6 +90,22 @@ pub(crate) async fn committed(authority: &dyn Authority, sequence: u64, within: 
     }
 }
 
+/// Which process of the target serves the session. Nobody waits for this one: records are committed in their order, so
+/// no intent of the session is on record before it.
+pub(crate) fn connection(parts: &Parts, live: &Live, role: &str, backend: Option<Backend>) {
+    if parts.authority.state().cluster.feature_level < CONNECTION_FEATURE_LEVEL {
+        return;
+    }
+    let Attempt { principal, on_behalf_of, target, .. } = &live.attempt;
+    let event = Event::Connection(record::Connection { principal, on_behalf_of: on_behalf_of.as_ref(), target, role, backend });
+    queue(parts, live.gate.permit().admitted_at(), Of::live(live), &event);
+}
+
+/// What this node ended at a target in the place of another.
+pub fn termination(parts: &Parts, termination: record::Termination<'_>) {
+    queue(parts, parts.authority.state().applied, Of::NODE, &Event::Termination(termination));
+}
+
 /// Whose record it is: a session's, and the run it belongs to.
 #[derive(Clone, Copy)]
 struct Of<'a> {
@@ -123,6 +139,8 @@ fn is_awaited(event: &Event<'_>) -> bool {
         // The intent it belongs to comes next.
         Event::StatementText(_) => false,
         Event::Outcome(_) | Event::SessionEnd(_) | Event::LateSend(_) | Event::Enforcement(_) | Event::TargetCheck(_) => false,
+        // The session's first intent comes later, and waits.
+        Event::Connection(_) | Event::Termination(_) => false,
     }
 }
 

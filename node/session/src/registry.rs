@@ -4,11 +4,12 @@
 //! before the registration is seen by that check, one that comes after finds the session here.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use domain::admission::{self, Admission, Attempt, Recent};
+use domain::audit::record::Backend;
 use domain::id::{Index, Name, RevocationId, RunId, SessionId};
 use domain::member::{Cancelled, SessionReceipt};
 use domain::policy::Rules;
@@ -37,6 +38,8 @@ pub struct Live {
     pub database: String,
     pub gate: Gate,
     pub(crate) cancel_key: CancelKey,
+    /// What serves it at the target, once it is connected and where that can be told.
+    backend: OnceLock<Backend>,
     /// Operations judged so far.
     pub(crate) operations: AtomicU64,
     /// An enforcement record names it: one that is slow to go is not put on record by the next enforcement again.
@@ -177,6 +180,7 @@ impl Registry {
             database: new.database,
             gate: new.gate,
             cancel_key: new.cancel_key,
+            backend: OnceLock::new(),
             operations: AtomicU64::new(0),
             on_record: AtomicBool::new(false),
         });
@@ -195,6 +199,12 @@ impl Registry {
 
     pub fn list(&self) -> Vec<SessionSummary> {
         self.all().iter().map(|live| live.summary()).collect()
+    }
+
+    /// What serves the sessions of this node at their targets, where it can be told, and at which index each was admitted.
+    pub fn connections(&self) -> Vec<(Attempt, Index, Option<Backend>)> {
+        let connected = |live: &Arc<Live>| (live.attempt.clone(), live.gate.permit().admitted_at(), live.backend.get().copied());
+        self.sessions.read().values().map(connected).collect()
     }
 
     fn all(&self) -> Vec<Arc<Live>> {
@@ -318,6 +328,13 @@ impl Registry {
 }
 
 impl Live {
+    pub(crate) fn is_served_by(&self, backend: Option<Backend>) {
+        if let Some(backend) = backend {
+            // Set once, before the first statement.
+            let _ = self.backend.set(backend);
+        }
+    }
+
     /// Why the session may not go on under `state`, or `None` if it may. A permit that is merely out of date is
     /// renewed by the session itself before it forwards anything.
     fn stands_no_more(

@@ -220,14 +220,14 @@ fn database_of(claim: &Claim, state: &State) -> String {
 async fn connect(admitted: Admitted, door: Box<dyn Door>, parts: &Arc<Parts>) {
     let Admitted { registered, permit, target, credential, cancel_key } = admitted;
     meters().sessions.increment(1.0);
-    let hold = target.hold;
+    let (hold, role) = (target.hold, credential.username.clone());
     let ticket =
         Ticket { session: registered.id, permit: permit.clone(), target, credential, authority: parts.authority.clone(), cancel_key };
     reach(Point::DialBefore);
     let dialled = tokio::time::timeout(DIAL_DEADLINE, door.connect(ticket)).await;
     reach(Point::Dialled);
     let end = match dialled {
-        Ok(Ok(connected)) => relay(connected, &registered, permit, hold, parts).await,
+        Ok(Ok(connected)) => relay(connected, &registered, permit, (hold, &role), parts).await,
         Ok(Err(failed)) => {
             meters().dial_failed.increment(1);
             tracing::warn!(error = %failed, "dialling failed");
@@ -250,11 +250,19 @@ fn undialled(parts: &Parts, registered: &Registered) -> End {
     End::Upstream
 }
 
-async fn relay(connected: Connected, registered: &Registered, permit: Arc<Permit>, hold: Duration, parts: &Arc<Parts>) -> End {
+async fn relay(
+    connected: Connected,
+    registered: &Registered,
+    permit: Arc<Permit>,
+    (hold, role): (Duration, &str),
+    parts: &Arc<Parts>,
+) -> End {
     if let Err(error) = prepare_upstream(&connected.upstream).and_then(|()| registered.gate.attach(&connected.upstream)) {
         tracing::warn!(%error, "the upstream socket cannot be fenced");
         return End::Us(Refusal::NoLease);
     }
+    registered.live.is_served_by(connected.backend);
+    records::connection(parts, registered, role, connected.backend);
     let road = Road::new(registered.live.clone(), permit, hold, parts.clone());
     Box::pin(Relay::new(connected, road).run()).await
 }

@@ -45,7 +45,10 @@ pub(crate) fn render(receipt: Option<&pb::Receipt>) -> String {
         }
         for session in &node.sessions {
             let (who, target) = (plain(&session.principal), plain(&session.target));
-            out.push_str(&format!("    {} of {who} at {target}: {}\n", session.session, upstream(session.upstream())));
+            // What became of a silent node's session is known of one only that another node has ended.
+            let in_its_place = node.lease_ran_out && matches!(session.upstream(), Upstream::Idle | Upstream::Cancelled);
+            let by = if in_its_place { "ended at its target by another node; " } else { "" };
+            out.push_str(&format!("    {} of {who} at {target}: {by}{}\n", session.session, upstream(session.upstream())));
         }
     }
     out
@@ -61,5 +64,37 @@ fn upstream(upstream: Upstream) -> &'static str {
         Upstream::Cancelled => "what it ran was cancelled",
         Upstream::Pending => "cancelling what it ran",
         Upstream::Unknown | Upstream::Unspecified => "what became of what it ran is unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receipt_tells_who_ended_a_session() {
+        let session = |number: u64, upstream: Upstream| pb::SessionReceipt {
+            session: format!("session-3-7-{number}"),
+            principal: "bot".into(),
+            target: "orders".into(),
+            upstream: upstream.into(),
+        };
+        let sessions = vec![session(1, Upstream::Cancelled), session(2, Upstream::Unknown)];
+        let node = |number, lease_ran_out| {
+            let sessions = sessions.clone();
+            pb::NodeReceipt { node: number, enforced: 41, lease_ran_out, sessions, ..Default::default() }
+        };
+        let nodes = vec![node(2, false), node(3, true)];
+        let receipt = pb::Receipt { revocation: "revocation-41".into(), index: 41, nodes, ..Default::default() };
+        assert_eq!(
+            render(Some(&receipt)),
+            "revocation-41 is in force at index 41\n  \
+             node 2: enforced index 41, 2 sessions ended\n    \
+             session-3-7-1 of bot at orders: what it ran was cancelled\n    \
+             session-3-7-2 of bot at orders: what became of what it ran is unknown\n  \
+             node 3: did not answer; its lease ran out\n    \
+             session-3-7-1 of bot at orders: ended at its target by another node; what it ran was cancelled\n    \
+             session-3-7-2 of bot at orders: what became of what it ran is unknown\n"
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! The permit: proof that an admission said yes. Only admission can make one; dialling a target takes `&Permit`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::effective::Effective;
@@ -8,10 +9,11 @@ use super::{Admission, Attempt, Outcome, admit};
 use crate::grant::{Grant, GrantStatus};
 use crate::id::{Digest, GrantId, Index, LockId, Name, PolicyId, RequestId, RevocationId, SessionId};
 use crate::job::Job;
+use crate::limits::ENDED_LOOKED_AT_MAX;
 use crate::operation::{Access, Operation, Verb};
 use crate::permission::{PermissionSet, Segment};
 use crate::policy::{AskedUnder, Hold, OnOperation, Parties, Rules, Ruling};
-use crate::principal::Principal;
+use crate::principal::{Principal, PrincipalKind};
 use crate::refusal::Refusal;
 use crate::request::{Ask, Request};
 use crate::state::State;
@@ -347,8 +349,62 @@ impl Permit {
 
     /// What was taken away after this permit was made.
     fn narrowed_since(&self, state: &State) -> Option<Refusal> {
+        self.reviewed.rests_on.narrowed_since(state, &self.attempt, self.reviewed.admitted_at)
+    }
+}
+
+/// Why a session that another node admitted at `admitted_at` may not go on under `state`; `None` if it may. Its permit
+/// is not here, so what it rests on is read from the state: it may have been reviewed again since, and so this rather
+/// counts a grant or a role that the session never stood on than misses one. `admit` may know its answer already
+/// ([`super::Recent`]).
+pub fn ended_since(
+    state: &State,
+    attempt: &Attempt,
+    admitted_at: Index,
+    now: LogTime,
+    admit: impl FnOnce(&State, &Attempt, LogTime) -> Admission,
+) -> Option<Refusal> {
+    let rests_on = RestsOn::at(state, attempt, admitted_at);
+    rests_on.and_then(|rests_on| rests_on.narrowed_since(state, attempt, admitted_at)).or_else(|| {
+        match admit(state, attempt, now).outcome {
+            Outcome::Revoked(refusal) => Some(refusal),
+            Outcome::Approved | Outcome::Modified { .. } => None,
+        }
+    })
+}
+
+impl RestsOn {
+    /// What a session of these parties rested on when it was admitted at `index`, as far as `state` still tells; `None`
+    /// where a party is gone.
+    fn at(state: &State, attempt: &Attempt, index: Index) -> Option<RestsOn> {
+        let principal = state.principals.get(&attempt.principal)?;
+        let target = state.targets.get(&attempt.target)?;
+        let job = match &principal.kind {
+            PrincipalKind::Person { .. } => None,
+            PrincipalKind::Agent { job, .. } => job.clone(),
+        };
+        let ended = state.ended_grants_of(&attempt.principal).take(ENDED_LOOKED_AT_MAX);
+        let counts = |grant: &&Grant| {
+            let was_gone = matches!(grant.status, GrantStatus::Revoked { revocation, .. } if revocation.0 <= index.0);
+            // One that was given since takes nothing away by being given; later it may have.
+            let is_only_new = grant.id.0 > index.0 && grant.status == GrantStatus::Active && grant.narrowed.0 <= grant.id.0;
+            grant.target.selects(target) && !was_gone && !is_only_new
+        };
+        let grants: Vec<&Grant> = state.grants_of(&attempt.principal).chain(ended).filter(counts).collect();
+        let of_job = job.as_ref().and_then(|job| state.jobs.get(job)).map(|job| &job.roles);
+        let roles = grants.iter().map(|grant| &grant.roles).chain(of_job).flatten().cloned().collect::<BTreeSet<_>>();
+        Some(RestsOn {
+            job,
+            credential: target.credential.clone(),
+            roles: roles.into_iter().collect(),
+            grants: grants.iter().map(|grant| grant.id).collect(),
+        })
+    }
+
+    /// What was taken away after `admitted_at`.
+    fn narrowed_since(&self, state: &State, attempt: &Attempt, admitted_at: Index) -> Option<Refusal> {
         let since = |narrowed: Option<Index>, what: &dyn Fn() -> String| match narrowed {
-            Some(at) if at <= self.reviewed.admitted_at => None,
+            Some(at) if at <= admitted_at => None,
             Some(at) => {
                 // A lock narrows at its own index; one that is gone again left no words.
                 let lock = state.locks.get(&LockId(at.0));
@@ -357,8 +413,8 @@ impl Permit {
             }
             None => Some(Refusal::Revoked { revocation: RevocationId(state.cluster.narrowed.0), reason: what() }),
         };
-        let Attempt { principal, target, .. } = &self.attempt;
-        let RestsOn { job, credential, roles, grants } = &self.reviewed.rests_on;
+        let Attempt { principal, target, .. } = attempt;
+        let RestsOn { job, credential, roles, grants } = self;
         for id in grants {
             let grant = state.grants.get(id);
             if let Some(GrantStatus::Revoked { reason, revocation, .. }) = grant.map(|g| &g.status) {

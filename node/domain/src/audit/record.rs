@@ -20,7 +20,7 @@ use crate::operation::{Access, Effect};
 use crate::refusal::Refusal;
 use crate::time::LogTime;
 pub use fields::FieldValue;
-pub use stored::{Record, decode};
+pub use stored::{Record, concerns_connections, decode};
 use write::Writer;
 
 /// The version in every record's first field.
@@ -73,6 +73,8 @@ pub enum Event<'a> {
     SessionEnd(SessionEnd<'a>),
     StatementText(StatementText<'a>),
     TargetCheck(TargetCheck<'a>),
+    Connection(Connection<'a>),
+    Termination(Termination<'a>),
 }
 
 /// One attempt to start a loop. Names are text: an attempt may claim what is no name.
@@ -204,6 +206,41 @@ pub struct TargetCheck<'a> {
     pub findings: &'a [String],
 }
 
+/// Which process of the target serves a session. It is queued before the session's first intent, so whoever sees one
+/// of those knows it: another node can end what this one left behind.
+#[derive(Debug, Clone, Copy)]
+pub struct Connection<'a> {
+    pub principal: &'a Name,
+    pub on_behalf_of: Option<&'a Name>,
+    pub target: &'a Name,
+    /// The login name at the target.
+    pub role: &'a str,
+    /// `None` where the target cannot be told which session to end: a pooler is in between, or it does not say.
+    pub backend: Option<Backend>,
+}
+
+/// A process of the target, told apart from one that had or will have the same number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Backend {
+    pub process: u32,
+    /// When it began by the target's own clock, microseconds since 1970.
+    pub started_us: u64,
+}
+
+/// What a node ended at a target in the place of a member that left the serving set and said nothing more.
+#[derive(Debug, Clone, Copy)]
+pub struct Termination<'a> {
+    pub member: NodeId,
+    /// The entry that took the member out.
+    pub left: Index,
+    pub target: &'a Name,
+    /// What it ran: [`Cancelled::Unknown`] where that is not known, or could not be ended.
+    pub ended: &'a [(SessionId, Cancelled)],
+}
+
+/// The feature level from which every release can read [`Connection`] and [`Termination`].
+pub const CONNECTION_FEATURE_LEVEL: u32 = 4;
+
 /// The accesses of an operation as a record shows them: rendered once, shared by every record that cites them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accesses {
@@ -253,6 +290,8 @@ mod tag {
     pub(super) const SESSION_END: u32 = 25;
     pub(super) const STATEMENT_TEXT: u32 = 26;
     pub(super) const TARGET_CHECK: u32 = 27;
+    pub(super) const CONNECTION: u32 = 28;
+    pub(super) const TERMINATION: u32 = 29;
 }
 
 /// The canonical bytes of a record.
@@ -265,7 +304,9 @@ pub fn encode(header: &Header<'_>, event: &Event<'_>) -> Vec<u8> {
         | Event::Enforcement(_)
         | Event::LateSend(_)
         | Event::SessionEnd(_)
-        | Event::TargetCheck(_) => 0,
+        | Event::TargetCheck(_)
+        | Event::Connection(_)
+        | Event::Termination(_) => 0,
     };
     let mut bytes = Vec::with_capacity(512 + statement);
     let mut out = Writer::new(&mut bytes);
@@ -295,6 +336,8 @@ pub fn encode(header: &Header<'_>, event: &Event<'_>) -> Vec<u8> {
         }),
         Event::StatementText(text) => out.message(tag::STATEMENT_TEXT, |out| encode_statement_text(out, text)),
         Event::TargetCheck(check) => out.message(tag::TARGET_CHECK, |out| encode_target_check(out, check)),
+        Event::Connection(connection) => out.message(tag::CONNECTION, |out| encode_connection(out, connection)),
+        Event::Termination(termination) => out.message(tag::TERMINATION, |out| encode_termination(out, termination)),
     }
     bytes
 }
@@ -428,13 +471,34 @@ fn encode_outcome(out: &mut Writer<'_>, outcome: &OperationOutcome<'_>) {
 fn encode_enforcement(out: &mut Writer<'_>, enforcement: &Enforcement<'_>) {
     out.number(1, enforcement.revocation.0);
     out.number(2, enforcement.enforced.0);
-    for (session, cancelled) in enforcement.ended.iter().take(SESSIONS_LISTED_MAX) {
-        out.message(3, |out| {
+    encode_ended(out, 3, enforcement.ended);
+    out.number(4, enforcement.ended.len() as u64);
+}
+
+fn encode_ended(out: &mut Writer<'_>, tag: u32, ended: &[(SessionId, Cancelled)]) {
+    for (session, cancelled) in ended.iter().take(SESSIONS_LISTED_MAX) {
+        out.message(tag, |out| {
             out.message(1, |out| encode_session(out, session));
             out.number(2, stored::code_of_cancelled(*cancelled).into());
         });
     }
-    out.number(4, enforcement.ended.len() as u64);
+}
+
+fn encode_connection(out: &mut Writer<'_>, connection: &Connection<'_>) {
+    out.short(1, connection.principal.as_str());
+    out.short(2, connection.on_behalf_of.map_or("", Name::as_str));
+    out.short(3, connection.target.as_str());
+    out.short(4, connection.role);
+    out.number(5, connection.backend.map_or(0, |backend| backend.process).into());
+    out.number(6, connection.backend.map_or(0, |backend| backend.started_us));
+}
+
+fn encode_termination(out: &mut Writer<'_>, termination: &Termination<'_>) {
+    out.number(1, termination.member.0);
+    out.number(2, termination.left.0);
+    out.short(3, termination.target.as_str());
+    encode_ended(out, 4, termination.ended);
+    out.number(5, termination.ended.len() as u64);
 }
 
 fn encode_statement_text(out: &mut Writer<'_>, text: &StatementText<'_>) {

@@ -99,7 +99,9 @@ impl Teller {
             Some(Kind::Admission(admission)) => Some(&admission.principal),
             Some(Kind::Intent(intent)) => Some(&intent.principal),
             Some(Kind::Outcome(_) | Kind::SessionEnd(_) | Kind::Enforcement(_) | Kind::LateSend(_)) => None,
-            Some(Kind::StatementText(_) | Kind::TargetCheck(_) | Kind::Pruned(_)) | None => None,
+            Some(Kind::StatementText(_) | Kind::TargetCheck(_) | Kind::Connection(_) | Kind::Termination(_) | Kind::Pruned(_)) | None => {
+                None
+            }
         };
         if let (Some(session), Some(principal)) = (session, said) {
             self.principals.entry(session).or_insert_with(|| principal.clone());
@@ -122,7 +124,16 @@ impl Teller {
                     known.ended = Some(Ended { at, by: end.by, reason: end.reason.clone() });
                 }
             }
-            Some(Kind::Enforcement(_) | Kind::LateSend(_) | Kind::StatementText(_) | Kind::TargetCheck(_) | Kind::Pruned(_)) | None => {}
+            Some(
+                Kind::Enforcement(_)
+                | Kind::LateSend(_)
+                | Kind::StatementText(_)
+                | Kind::TargetCheck(_)
+                | Kind::Connection(_)
+                | Kind::Termination(_)
+                | Kind::Pruned(_),
+            )
+            | None => {}
         }
     }
 

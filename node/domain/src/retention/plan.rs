@@ -72,9 +72,11 @@ impl Planner {
             Kind::Admission(admission) => Some(of(&admission.principal, &admission.on_behalf_of, &admission.target)),
             Kind::Intent(intent) => Some(of(&intent.principal, &intent.on_behalf_of, &intent.target)),
             Kind::TargetCheck(check) => Some(of(&check.principal, "", &check.target)),
+            Kind::Connection(connection) => Some(of(&connection.principal, &connection.on_behalf_of, &connection.target)),
             Kind::Outcome(_)
             | Kind::Enforcement(_)
             | Kind::LateSend(_)
+            | Kind::Termination(_)
             | Kind::SessionEnd(_)
             | Kind::StatementText(_)
             | Kind::Pruned(_) => None,

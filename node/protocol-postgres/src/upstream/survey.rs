@@ -7,15 +7,12 @@ mod tests;
 
 use std::net::IpAddr;
 
-use bytes::{BufMut, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 
+use super::ask::{Row, ask, text};
 use super::{Address, Connected, Login, UpstreamError, establish};
-use crate::codec::{Backend, frame, write};
 pub use findings::{Finding, Severity, Used, findings};
 
-/// Bytes of one row of an answer.
-const ROW_SIZE_MAX: u32 = 64 << 10;
 /// Rows of one answer: a catalogue of more tables is told as being cut.
 pub const ROWS_MAX: usize = 20_000;
 
@@ -90,8 +87,6 @@ struct Visit {
     cut: bool,
 }
 
-type Row = Vec<Option<String>>;
-
 impl Visit {
     async fn survey(&mut self) -> Result<Survey, UpstreamError> {
         let own = self
@@ -157,39 +152,12 @@ impl Visit {
         })
     }
 
-    /// One statement in the simple protocol; its rows as text.
+    /// One statement; its rows as text.
     async fn rows(&mut self, sql: &str) -> Result<Vec<Row>, UpstreamError> {
-        let mut out = BytesMut::new();
-        write::message(&mut out, b'Q', |out| {
-            out.put_slice(sql.as_bytes());
-            out.put_u8(0);
-        });
-        self.connected.stream.write_all_buf(&mut out).await?;
-        self.connected.stream.flush().await?;
-        let mut rows = Vec::new();
-        loop {
-            let Some(frame) = frame::next(&mut self.connected.buffer, ROW_SIZE_MAX)? else {
-                self.connected.buffer.reserve(16 * 1024);
-                if self.connected.stream.read_buf(&mut self.connected.buffer).await? == 0 {
-                    return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
-                }
-                continue;
-            };
-            match Backend::parse(&frame)? {
-                Backend::DataRow(_) if rows.len() >= ROWS_MAX => self.cut = true,
-                Backend::DataRow(values) => {
-                    rows.push(values.iter().map(|value| value.map(|bytes| String::from_utf8_lossy(bytes).into_owned())).collect());
-                }
-                Backend::ReadyForQuery(_) => return Ok(rows),
-                Backend::ErrorResponse(fields) => return Err(super::login::refused(&fields)),
-                _ => {}
-            }
-        }
+        let answer = ask(&mut self.connected, sql, ROWS_MAX).await?;
+        self.cut |= answer.cut;
+        Ok(answer.rows)
     }
-}
-
-fn text(row: &Row, at: usize) -> String {
-    row.get(at).and_then(Clone::clone).unwrap_or_default()
 }
 
 fn table(row: &Row) -> Table {

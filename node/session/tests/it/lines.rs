@@ -66,6 +66,7 @@ impl Door for Waiting {
                 upstream_read: BytesMut::new(),
                 machine: Box::new(Session { need: 0, busy: false }),
                 canceller: Arc::new(Nothing),
+                backend: None,
             })
         })
     }

@@ -386,3 +386,44 @@ fn a_wide_grant_is_cut_to_a_long_job() {
     assert!(p.covers(&operation("postgres:select on app.public.table999").accesses[0]).is_some());
     assert_eq!(p.permissions(), crate::fixture::perms(&many.join("\n")));
 }
+
+/// Another node, which has no permit of that session, says what its own would say.
+#[test]
+fn whoever_has_no_permit_of_a_session_ends_what_its_own_node_would_end() {
+    let w = World::new();
+    let permit = permit(&w, "bot");
+    let admitted_at = w.state.applied;
+    let review = |state: &State, attempt: &Attempt, now| admit(state, attempt, now, &NoRules);
+    let check = |w: &World| {
+        let elsewhere = ended_since(&w.state, &attempt("bot", "orders"), admitted_at, w.state.now, review);
+        let own = permit.renew(&w.state, w.state.now, &NoRules).err();
+        assert_eq!(elsewhere, own);
+        elsewhere
+    };
+    assert_eq!(check(&w), None, "nothing has changed");
+    let mut other = w.clone();
+    other.done(by("ana"), person_command("hal", true));
+    assert_eq!(check(&other), None, "somebody else's affair");
+    let mut more = w.clone();
+    let second = more.grant(by("ana"), grant_command("bot", "orders", DELETE));
+    assert_eq!(check(&more), None, "more access ends nothing");
+    // Its own node has reviewed the session since, or has not: who cannot know that says it has.
+    more.done(by("ana"), Command::RevokeGrant { grant: second, reason: "incident 11".to_owned() });
+    assert!(ended_since(&more.state, &attempt("bot", "orders"), admitted_at, more.state.now, review).is_some());
+
+    let mut revoked = w.clone();
+    let revocation = revoked.done(by("ana"), Command::RevokeGrant { grant: only_grant(&w), reason: "incident 12".to_owned() });
+    let refusal = check(&revoked).expect("revoked");
+    assert_eq!(refusal, Refusal::Revoked { revocation: RevocationId(revocation.0), reason: "incident 12".to_owned() });
+    // Another grant in its place helps the next session, not this one.
+    revoked.grant(by("ana"), grant_command("bot", "orders", READ));
+    assert_eq!(check(&revoked), Some(refusal));
+    let fresh = revoked.state.applied;
+    assert_eq!(ended_since(&revoked.state, &attempt("bot", "orders"), fresh, revoked.state.now, review), None, "admitted after it");
+
+    for on in [LockOn::Principal(name("bot")), LockOn::Principal(name("cora")), LockOn::Target(name("orders"))] {
+        let mut locked = w.clone();
+        lock(&mut locked, on, None);
+        assert!(check(&locked).is_some());
+    }
+}

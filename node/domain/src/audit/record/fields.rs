@@ -1,7 +1,8 @@
 //! A record as named fields, for `assize audit query` and for exports: text for people, the same names everywhere.
 
 use super::stored::{
-    Admission, Cited, Enforcement, Intent, Kind, LateSend, Outcome, Pruned, Record, Refused, SessionEnd, StatementText, TargetCheck,
+    Admission, Cited, Connection, EndedSession, Enforcement, Intent, Kind, LateSend, Outcome, Pruned, Record, Refused, SessionEnd,
+    StatementText, TargetCheck, Termination,
 };
 use crate::id::{BootId, GrantId, PolicyId, RequestId, RevocationId};
 
@@ -91,6 +92,8 @@ impl Record {
             Some(Kind::SessionEnd(_)) => "session-end",
             Some(Kind::StatementText(_)) => "statement-text",
             Some(Kind::TargetCheck(_)) => "target-check",
+            Some(Kind::Connection(_)) => "connection",
+            Some(Kind::Termination(_)) => "termination",
             Some(Kind::Pruned(_)) => "pruned",
             None => "",
         }
@@ -118,6 +121,8 @@ impl Record {
             Some(Kind::SessionEnd(end)) => session_end_fields(&mut fields, end),
             Some(Kind::StatementText(text)) => statement_text_fields(&mut fields, text),
             Some(Kind::TargetCheck(check)) => target_check_fields(&mut fields, check),
+            Some(Kind::Connection(connection)) => connection_fields(&mut fields, connection),
+            Some(Kind::Termination(termination)) => termination_fields(&mut fields, termination),
             Some(Kind::Pruned(pruned)) => pruned_fields(&mut fields, pruned),
             None => {}
         }
@@ -201,10 +206,13 @@ fn outcome_fields(fields: &mut Fields, outcome: &Outcome) {
 fn enforcement_fields(fields: &mut Fields, enforcement: &Enforcement) {
     fields.text("revocation", &RevocationId(enforcement.revocation).to_string());
     fields.number("enforced", enforcement.enforced);
-    let ended =
-        enforcement.ended.iter().map(|e| format!("{} {}", e.session.id(), word(e.upstream, &["idle", "cancelled", "pending", "unknown"])));
-    fields.list("ended", ended.collect());
+    fields.list("ended", ended(&enforcement.ended));
     fields.number("ended_count", enforcement.ended_count);
+}
+
+fn ended(sessions: &[EndedSession]) -> Vec<String> {
+    let words = ["idle", "cancelled", "pending", "unknown"];
+    sessions.iter().map(|e| format!("{} {}", e.session.id(), word(e.upstream, &words))).collect()
 }
 
 fn late_send_fields(fields: &mut Fields, late: &LateSend) {
@@ -231,6 +239,23 @@ fn target_check_fields(fields: &mut Fields, check: &TargetCheck) {
     fields.text("reachable", if check.reachable { "yes" } else { "no" });
     fields.list("findings", check.findings.clone());
     fields.number("findings_count", check.findings_count);
+}
+
+fn connection_fields(fields: &mut Fields, connection: &Connection) {
+    fields.text("principal", &connection.principal);
+    fields.text("on_behalf_of", &connection.on_behalf_of);
+    fields.text("target", &connection.target);
+    fields.text("role", &connection.role);
+    fields.count("backend_pid", connection.process.into());
+    fields.count("backend_start_us", connection.started_us);
+}
+
+fn termination_fields(fields: &mut Fields, termination: &Termination) {
+    fields.number("member", termination.member);
+    fields.number("left", termination.left);
+    fields.text("target", &termination.target);
+    fields.list("ended", ended(&termination.ended));
+    fields.number("ended_count", termination.ended_count);
 }
 
 /// The word for a code that counts from one.

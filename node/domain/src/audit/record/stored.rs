@@ -5,7 +5,7 @@
 
 use prost::Message;
 
-use super::RECORD_VERSION;
+use super::{Backend, RECORD_VERSION};
 use crate::encoding::DecodeError;
 use crate::id::{BootId, NodeId, SessionId};
 use crate::member::Cancelled;
@@ -30,7 +30,7 @@ pub struct Record {
     pub session: Option<Session>,
     #[prost(string, tag = 8)]
     pub run: String,
-    #[prost(oneof = "Kind", tags(20, 21, 22, 23, 24, 25, 26, 27, 33))]
+    #[prost(oneof = "Kind", tags(20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 33))]
     pub kind: Option<Kind>,
 }
 
@@ -52,6 +52,10 @@ pub enum Kind {
     StatementText(StatementText),
     #[prost(message, tag = 27)]
     TargetCheck(TargetCheck),
+    #[prost(message, tag = 28)]
+    Connection(Connection),
+    #[prost(message, tag = 29)]
+    Termination(Termination),
     #[prost(message, tag = 33)]
     Pruned(Pruned),
 }
@@ -277,6 +281,38 @@ pub struct TargetCheck {
     pub findings_count: u64,
 }
 
+#[derive(Clone, PartialEq, Message)]
+pub struct Connection {
+    #[prost(string, tag = 1)]
+    pub principal: String,
+    #[prost(string, tag = 2)]
+    pub on_behalf_of: String,
+    #[prost(string, tag = 3)]
+    pub target: String,
+    #[prost(string, tag = 4)]
+    pub role: String,
+    /// 0: not known.
+    #[prost(uint32, tag = 5)]
+    pub process: u32,
+    #[prost(uint64, tag = 6)]
+    pub started_us: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Termination {
+    #[prost(uint64, tag = 1)]
+    pub member: u64,
+    #[prost(uint64, tag = 2)]
+    pub left: u64,
+    #[prost(string, tag = 3)]
+    pub target: String,
+    #[prost(message, repeated, tag = 4)]
+    pub ended: Vec<EndedSession>,
+    /// How many in all; more than are listed where there were too many.
+    #[prost(uint64, tag = 5)]
+    pub ended_count: u64,
+}
+
 /// In the place of a record whose body went ([`crate::audit::pruned`]). Nothing but the hash is proved.
 #[derive(Clone, PartialEq, Message)]
 pub struct Pruned {
@@ -313,6 +349,31 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
     }
 }
 
+/// Does this leaf tell of a session's connection to its target: that it began, or that it is over? Cheaper than
+/// decoding it: every record of every node is asked.
+pub fn concerns_connections(leaf: &[u8]) -> bool {
+    use prost::encoding::{DecodeContext, decode_key, skip_field};
+    let mut rest = leaf;
+    while let Ok((tag, wire)) = decode_key(&mut rest) {
+        match tag {
+            // Fields are in the order of their tags, the header's first.
+            ..=19 => {}
+            25 | 28 | 29 => return true,
+            _ => return false,
+        }
+        if skip_field(wire, tag, &mut rest, DecodeContext::default()).is_err() {
+            return false;
+        }
+    }
+    false
+}
+
+impl Connection {
+    pub fn backend(&self) -> Option<Backend> {
+        (self.process != 0).then_some(Backend { process: self.process, started_us: self.started_us })
+    }
+}
+
 impl Session {
     pub fn id(&self) -> SessionId {
         SessionId { node: NodeId(self.node), boot: BootId(self.boot), number: self.number }
@@ -328,7 +389,7 @@ pub(super) fn code_of_effect(effect: Effect) -> u32 {
     }
 }
 
-pub(super) fn code_of_cancelled(cancelled: Cancelled) -> u32 {
+pub fn code_of_cancelled(cancelled: Cancelled) -> u32 {
     match cancelled {
         Cancelled::Idle => 1,
         Cancelled::Cancelled => 2,

@@ -241,6 +241,31 @@ fn the_other_kinds_read_back() {
         ],
     );
     check_fields(&round_trip(&Event::LateSend(LateSend { operation: 4, late_us: 77 })), &[("operation", "4"), ("late_us", "77")]);
+    let backend = Some(Backend { process: 4711, started_us: 1_763_900_000_000_001 });
+    let connection = Connection { principal: &people.person, on_behalf_of: None, target: &people.target, role: "gateway", backend };
+    check_fields(
+        &round_trip(&Event::Connection(connection)),
+        &[
+            ("principal", people.person.as_str()),
+            ("target", people.target.as_str()),
+            ("role", "gateway"),
+            ("backend_pid", "4711"),
+            ("backend_start_us", "1763900000000001"),
+        ],
+    );
+    let unknown = round_trip(&Event::Connection(Connection { backend: None, ..connection }));
+    assert!(matches!(unknown.kind, Some(stored::Kind::Connection(read)) if read.backend().is_none()));
+    let termination = Termination { member: NodeId(3), left: Index(1048), target: &people.target, ended: &ended };
+    check_fields(
+        &round_trip(&Event::Termination(termination)),
+        &[
+            ("member", "3"),
+            ("left", "1048"),
+            ("target", people.target.as_str()),
+            ("ended", "session-2-000000000000b007-9 cancelled"),
+            ("ended_count", "1"),
+        ],
+    );
     let end = SessionEnd { by: EndedBy::Policy, reason: "revocation-1046: left the team", operations: 12 };
     check_fields(
         &round_trip(&Event::SessionEnd(end)),
@@ -391,4 +416,19 @@ fn the_bytes_stay_what_they_are() {
     let lines: Vec<String> =
         events.iter().map(|(kind, event)| format!("{kind}: {}", data_encoding::HEXLOWER.encode(&encode(&header(), event)))).collect();
     insta::assert_snapshot!("records", lines.join("\n"));
+}
+
+#[test]
+fn connections_are_told_from_other_records_without_reading_them() {
+    let people = parties();
+    let connection = Connection { principal: &people.person, on_behalf_of: None, target: &people.target, role: "gateway", backend: None };
+    let check = |event: &Event<'_>, expect: bool| assert_eq!(concerns_connections(&encode(&header(), event)), expect, "{event:?}");
+    check(&Event::Connection(connection), true);
+    check(&Event::Termination(Termination { member: NodeId(3), left: Index(1), target: &people.target, ended: &[] }), true);
+    check(&Event::SessionEnd(SessionEnd { by: EndedBy::Client, reason: "", operations: 0 }), true);
+    check(&Event::LateSend(LateSend { operation: 4, late_us: 77 }), false);
+    check(&Event::Enforcement(Enforcement { revocation: RevocationId(1), enforced: Index(2), ended: &[] }), false);
+    for nonsense in [&b""[..], b"\xff\xff\xff\xff", b"\x0a\xff"] {
+        assert!(!concerns_connections(nonsense));
+    }
 }
