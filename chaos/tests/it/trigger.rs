@@ -103,3 +103,39 @@ fn items(cluster: &Cluster, review: &str) -> Result<Vec<Value>> {
     let listed = cluster.json(&["review", "items", review])?;
     listed["items"].as_array().cloned().with_context(|| listed.to_string())
 }
+
+#[test]
+fn a_trigger_is_declared_and_changed_by_what_differs() {
+    with(Setup { nodes: 1, ..Setup::default() }, |cluster| {
+        let apply = |stages: &str, more: &[&str]| {
+            cluster.declare("trigger.yaml", &declared(stages))?;
+            let file = cluster.path("trigger.yaml");
+            cluster.cli(&[&["apply", "-f", &file][..], more].concat())?.ok()
+        };
+        let shown = apply("[\"carol,dave\", by-right]", &["--dry-run"])?;
+        ensure!(shown.contains("event.volume.factor: 10") && shown.contains("terms.basis: \"TRA-12\""), "{shown}");
+        cluster.cli(&["review", "trigger", "get", "bulk"])?.fails(1)?;
+        apply("[\"carol,dave\", by-right]", &[])?;
+        let before = cluster.json(&["review", "trigger", "get", "bulk"])?;
+
+        // The same said otherwise is no change: names are a set, stages a row.
+        apply("[\"dave, carol\", by-right]", &[])?;
+        ensure!(before == cluster.json(&["review", "trigger", "get", "bulk"])?, "{before}");
+        let turned = apply("[by-right, \"carol,dave\"]", &[])?;
+        ensure!(turned.contains("terms.stages"), "{turned}");
+        let after = cluster.json(&["review", "trigger", "get", "bulk"])?;
+        ensure!(after["terms"]["stages"][0]["byRight"].is_object() && after["etag"] != before["etag"], "{after}");
+
+        cluster.declare("trigger.yaml", &declared("[by-right]").replace("overdue: revoke", "overdue: forget"))?;
+        let wrong = cluster.cli(&["apply", "-f", &cluster.path("trigger.yaml")])?.fails(2)?;
+        ensure!(wrong.contains("Trigger bulk: overdue: \"forget\" is not one of keep, suspend, revoke"), "{wrong}");
+        Ok(())
+    });
+}
+
+fn declared(stages: &str) -> String {
+    format!(
+        "kind: Trigger\nname: bulk\nspec:\n  on: volume=10\n  least: 500\n  basis: TRA-12\n  reviewers: {stages}\n  due: 14d\n  \
+         overdue: revoke\n  scope: {{ targets: [orders], risk: medium }}\n"
+    )
+}

@@ -12,7 +12,7 @@
 mod diff;
 mod document;
 mod plan;
-mod spec;
+pub(crate) mod spec;
 
 use std::path::PathBuf;
 

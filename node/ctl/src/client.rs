@@ -126,7 +126,8 @@ impl Client {
             request.metadata_mut().insert("authorization", value);
         }
         if let Some(id) = request_id {
-            let value = id.parse().map_err(|_| Failure::usage("--request-id: 1 to 64 printable ASCII characters"))?;
+            let value = Some(id).filter(|id| !id.is_empty()).and_then(|id| id.parse().ok());
+            let value = value.ok_or_else(|| Failure::usage("--request-id: 1 to 64 printable ASCII characters"))?;
             request.metadata_mut().insert("x-request-id", value);
         }
         Ok(request)

@@ -27,8 +27,8 @@ pub use frontend::Frontend;
 pub use scan::{BackendScanner, FrontendScanner, Piece};
 pub use startup::{CancelKey, ProtocolVersion, Startup};
 
-/// Why bytes are not the protocol. The connection they came from is not usable any more, since the place of the next
-/// message is unknown or in doubt.
+/// Why bytes are not the protocol. But for [`CodecError::NotUtf8`] the connection they came from is not usable any more,
+/// since the place of the next message is unknown or in doubt.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
     #[error("message {} announces a length of {length}; it counts itself, so 4 is the least", tag_name(*tag))]
@@ -39,6 +39,9 @@ pub enum CodecError {
     UnknownTag { tag: u8 },
     #[error("malformed {message} message: {problem}")]
     Malformed { message: &'static str, problem: &'static str },
+    /// The only one after which the next message's place is known.
+    #[error("malformed {message} message: a string that is not UTF-8")]
+    NotUtf8 { message: &'static str },
     #[error("start-up packet of {length} bytes; between 8 and {limit} are taken")]
     StartupLength { length: u32, limit: u32 },
     #[error("protocol version {major}.{minor} is not supported")]

@@ -96,6 +96,11 @@ pub fn upstream_failed(target: &str, why: &str) -> Response {
         .hint("This is not about your grants. An operator can run: assize target check.")
 }
 
+/// A message with text that is not UTF-8, the only client encoding there is here: the server's own words for it.
+pub fn not_utf8() -> Response {
+    response(Severity::Error, "22021", "invalid byte sequence for encoding \"UTF8\"")
+}
+
 fn response(severity: Severity, sqlstate: &'static str, message: impl Into<String>) -> Response {
     Response { severity, sqlstate, message: message.into(), detail: None, hint: None }
 }

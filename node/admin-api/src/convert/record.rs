@@ -11,6 +11,8 @@ use proto::admin as pb;
 use super::command::{in_words, reply_in_words};
 use super::timestamp;
 
+/// What a leaf of the control log is called.
+pub(crate) const COMMAND_KIND: &str = "command";
 /// Characters of a command's text: its whole is in the leaf.
 const COMMAND_SHOWN_MAX: usize = 2000;
 
@@ -87,7 +89,7 @@ fn command(leaf: &ControlLeaf) -> pb::AuditRecord {
     let fields = [("command", cut), ("reply", reply), ("proposal", leaf.proposal.id.as_str().to_owned())];
     pb::AuditRecord {
         at: Some(timestamp(leaf.proposal.stamp)),
-        kind: "command".into(),
+        kind: COMMAND_KIND.into(),
         principal,
         control_index: leaf.index.0,
         summary,

@@ -1,6 +1,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
+use domain::audit::record::KIND_NAMES;
 use futures_util::Stream;
 use proto::admin as pb;
 use proto::admin::export_item::{self, Item};
@@ -11,7 +12,7 @@ use tonic::{Request, Response, Status};
 use super::{Api, Parts};
 use crate::control::{ControlError, Leaf, SignedHead};
 use crate::convert::fields::collect;
-use crate::convert::record::describe;
+use crate::convert::record::{COMMAND_KIND, describe};
 use crate::convert::timestamp;
 use crate::{failure, limits};
 
@@ -126,6 +127,9 @@ impl Query {
         let (since, until) = collect(|f| {
             let since = f.time("since", asked.since.as_ref());
             let until = f.time("until", asked.until.as_ref());
+            if !(asked.kind.is_empty() || asked.kind == COMMAND_KIND || KIND_NAMES.contains(&asked.kind.as_str())) {
+                return f.fault("kind", format!("is none of {COMMAND_KIND}, {}", KIND_NAMES.join(", ")));
+            }
             Some((since?, until?))
         })?;
         let limit = match asked.limit {

@@ -9,6 +9,7 @@ use tonic::{Request, Response, Status};
 use super::Api;
 use crate::convert::fields::{Fields, collect};
 use crate::convert::refusal::in_words;
+use crate::failure;
 
 #[tonic::async_trait]
 impl pb::explain_server::Explain for Api {
@@ -22,6 +23,12 @@ impl pb::explain_server::Explain for Api {
             let accesses = read_accesses(f, &message.accesses);
             Some((principal?, on_behalf_of?, target?, accesses?))
         })?;
+        if !state.principals.contains_key(&principal) {
+            return Err(failure::not_found(&format!("principal {principal}")));
+        }
+        if !state.targets.contains_key(&target) {
+            return Err(failure::not_found(&format!("target {target}")));
+        }
         let mut impossible = None;
         if !message.statement.is_empty() {
             let default = state.targets.get(&target).map(|t| t.default_database.clone()).unwrap_or_default();

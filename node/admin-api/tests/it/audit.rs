@@ -40,6 +40,7 @@ async fn records_come_in_order_up_to_the_limit() {
     let every = all(audit.query_records(query(0, 0, "enforcement")).await.expect("a stream").into_inner()).await;
     assert_eq!(numbers(every), (0..600).collect::<Vec<_>>());
     assert!(all(audit.query_records(query(0, 0, "intent")).await.expect("a stream").into_inner()).await.is_empty());
+    check_told(audit.query_records(query(0, 0, "intents")).await, Code::InvalidArgument, "INVALID", &["kind"]);
     let control = pb::QueryRecordsRequest { log: "control".into(), ..Default::default() };
     let commands = all(audit.query_records(control).await.expect("a stream").into_inner()).await;
     assert!(commands[0].summary.starts_with("found cluster test: "), "{commands:?}");

@@ -206,6 +206,11 @@ async fn explain_says_what_is_covered_by_which_grant() {
     assert_eq!(unreadable.verdict, "refuse");
     assert!(unreadable.impossible.contains("cannot be parsed (syntax error)"), "{unreadable:?}");
     assert_eq!(unreadable.accesses[0].access, "postgres:admin on *.*.*", "the widest class");
+    for (principal, target, missing) in [("bott", "orders", "principal bott"), ("bot", "order", "target order")] {
+        let request = pb::ExplainAccessRequest { principal: principal.into(), target: target.into(), ..Default::default() };
+        let refused = client.explain_access(request).await.expect_err("nobody of that name");
+        assert_eq!((refused.code(), refused.message()), (Code::NotFound, format!("{missing} does not exist").as_str()));
+    }
 }
 
 #[tokio::test]

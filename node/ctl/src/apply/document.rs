@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use yaml_serde::Deserializer;
 
-use super::spec::{AgentSpec, CredentialSpec, Document, GrantSpec, JobSpec, PersonSpec, RetentionSpec, RoleSpec, TargetSpec};
+use super::spec::{AgentSpec, CredentialSpec, Document, GrantSpec, JobSpec, PersonSpec, RetentionSpec, RoleSpec, TargetSpec, TriggerSpec};
 use crate::outcome::Failure;
 
 /// Bytes of one file: a megabyte of YAML is thousands of entities.
@@ -32,6 +32,7 @@ pub(crate) enum Spec {
     Job(JobSpec),
     Grant(GrantSpec),
     Retention(RetentionSpec),
+    Trigger(Box<TriggerSpec>),
 }
 
 impl Spec {
@@ -45,6 +46,7 @@ impl Spec {
             Spec::Job(_) => "Job",
             Spec::Grant(_) => "Grant",
             Spec::Retention(_) => "Retention",
+            Spec::Trigger(_) => "Trigger",
         }
     }
 }
@@ -138,7 +140,11 @@ fn parse_one(path: &Path, first: usize, body: &str) -> Result<Option<Declared>, 
     if body.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         return Ok(None);
     }
-    let head = Head::deserialize(Deserializer::from_str(body)).map_err(fault)?;
+    let head = Head::deserialize(Deserializer::from_str(body)).map_err(|e| {
+        // The library would show the text; a file given by mistake may be a secret.
+        let is_no_mapping = e.to_string().starts_with("invalid type");
+        if is_no_mapping { format!("{}:{first}: not a document with kind, name and spec", path.display()) } else { fault(e) }
+    })?;
     let kind = head.kind.ok_or_else(|| format!("{}:{first}: the document has no kind", path.display()))?;
     let (name, spec) = match kind.as_str() {
         "Agent" => typed(body, Spec::Agent),
@@ -149,8 +155,9 @@ fn parse_one(path: &Path, first: usize, body: &str) -> Result<Option<Declared>, 
         "Job" => typed(body, Spec::Job),
         "Grant" => typed(body, Spec::Grant),
         "Retention" => typed(body, Spec::Retention),
+        "Trigger" => typed(body, |spec| Spec::Trigger(Box::new(spec))),
         other => {
-            let kinds = "Agent, Person, Target, Credential, Role, Job, Grant or Retention";
+            let kinds = "Agent, Person, Target, Credential, Role, Job, Grant, Retention or Trigger";
             return Err(format!("{}:{first}: the kind {other:?} is not one of {kinds}", path.display()));
         }
     }
@@ -178,6 +185,14 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_no_document_is_not_shown() {
+        for text in ["hunter2\n", "- hunter2\n"] {
+            let found = parse(Path::new("f.yaml"), text).remove(0).err().expect("a fault");
+            assert_eq!(found, "f.yaml:1: not a document with kind, name and spec");
+        }
+    }
+
+    #[test]
     fn documents_know_where_they_stand() {
         check(
             "# people\n---\nkind: Person\nname: alice\nspec: {}\n---\nkind: Role\nname: reader\nspec:\n  permissions: [\"postgres:select on *.*.*\"]\n",
@@ -198,7 +213,7 @@ mod tests {
         check(
             "kind: Agnet\nname: bot\n---\nname: bot\n---\nkind: Agent\nname: bot\nspec: {}\n",
             &[
-                "f.yaml:1: the kind \"Agnet\" is not one of Agent, Person, Target, Credential, Role, Job, Grant or Retention",
+                "f.yaml:1: the kind \"Agnet\" is not one of Agent, Person, Target, Credential, Role, Job, Grant, Retention or Trigger",
                 "f.yaml:4: the document has no kind",
                 "f.yaml:8: spec: missing field `owner`",
             ],

@@ -13,7 +13,7 @@ use proto::admin::principal::Kind;
 use proto::admin::upstream_tls::{Mode, Off, RequireUnverified, VerifyFull};
 
 use super::document::{Declared, Spec};
-use super::spec::{CredentialSpec, GrantSpec, JobSpec, RetentionSpec, RoleSpec, TargetSpec, TlsMode, TlsSpec};
+use super::spec::{CredentialSpec, GrantSpec, JobSpec, RetentionSpec, RoleSpec, TargetSpec, TlsMode, TlsSpec, TriggerSpec};
 use super::{MANAGED_BY, diff};
 use crate::client::{Client, rpc};
 use crate::noun::credential::without_newline;
@@ -58,6 +58,7 @@ pub(crate) enum Request {
     PutGrant(Box<pb::Grant>),
     RevokeGrant(pb::RevokeGrantRequest),
     SetRetention(Box<pb::RetentionRule>),
+    PutTrigger(Box<pb::PutReviewTriggerRequest>),
 }
 
 /// What is there, by name.
@@ -72,10 +73,11 @@ struct There {
     grants: BTreeMap<String, pb::Grant>,
     /// By class; there are always all.
     rules: BTreeMap<String, pb::RetentionRule>,
+    triggers: BTreeMap<String, pb::ReviewTrigger>,
 }
 
 /// The order in which entities are made: each refers only to kinds before it.
-const ORDER: [&str; 8] = ["Role", "Credential", "Person", "Job", "Agent", "Target", "Grant", "Retention"];
+const ORDER: [&str; 9] = ["Role", "Credential", "Person", "Job", "Agent", "Target", "Grant", "Retention", "Trigger"];
 
 pub(crate) async fn make(client: &mut Client, mut declared: Vec<Declared>, prune: bool, rotate: bool) -> Result<Vec<Change>, Failure> {
     declared.sort_by_key(|d| ORDER.iter().position(|kind| *kind == d.spec.kind()));
@@ -134,6 +136,10 @@ async fn look(client: &mut Client, needs: &(dyn Fn(&[&str]) -> bool + Sync)) -> 
         let all = rpc!(client.ask, retention_client::RetentionClient, list_retention_rules, pb::ListRetentionRulesRequest {})?;
         there.rules = all.rules.into_iter().map(|rule| (rule.class.clone(), rule)).collect();
     }
+    if needs(&["Trigger"]) {
+        let all = rpc!(client.ask, reviews_client::ReviewsClient, list_review_triggers, pb::ListReviewTriggersRequest {})?;
+        there.triggers = all.triggers.into_iter().map(|trigger| (trigger.name.clone(), trigger)).collect();
+    }
     Ok(there)
 }
 
@@ -173,6 +179,7 @@ fn change(d: &Declared, there: &There, rotate: bool) -> Result<Change, Failure> 
         Spec::Credential(spec) => credential(d, spec, there.credentials.get(&d.name), rotate)?,
         Spec::Grant(spec) => grant_change(d, spec, there.grants.get(&d.name))?,
         Spec::Retention(spec) => retention(d, spec, there.rules.get(&d.name))?,
+        Spec::Trigger(spec) => trigger(d, spec, there.triggers.get(&d.name))?,
     };
     Ok(Change { kind: d.spec.kind(), name: d.name.clone(), action, diff })
 }
@@ -211,6 +218,34 @@ fn retention(d: &Declared, spec: &RetentionSpec, there: Option<&pb::RetentionRul
     }
     let rule = pb::RetentionRule { reason: spec.reason.clone(), ..wanted };
     Ok((Action::Update(Request::SetRetention(Box::new(rule))), diff))
+}
+
+/// Compared without what it has gathered.
+fn trigger(d: &Declared, spec: &TriggerSpec, there: Option<&pb::ReviewTrigger>) -> Result<Planned, Failure> {
+    let wanted = crate::noun::review::trigger::declared(&d.name, spec)?;
+    let declared = |trigger: &pb::ReviewTrigger| pb::ReviewTrigger {
+        name: trigger.name.clone(),
+        event: trigger.event.clone(),
+        terms: trigger.terms.clone(),
+        gather: trigger.gather,
+        ..Default::default()
+    };
+    let old = there.map(declared);
+    let mut diff = diff::lines(old.as_ref(), &wanted);
+    // The order of a list is no difference to it, and is one here.
+    let stages = |trigger: &pb::ReviewTrigger| trigger.terms.iter().flat_map(|terms| terms.stages.clone()).collect::<Vec<_>>();
+    let before = old.as_ref().map(stages).unwrap_or_default();
+    if diff.is_empty() && before.iter().zip(stages(&wanted)).any(|(old, new)| !diff::lines(Some(old), &new).is_empty()) {
+        diff.push("+ terms.stages: in another order".into());
+    }
+    let request = |etag: String| {
+        Request::PutTrigger(Box::new(pb::PutReviewTriggerRequest { trigger: Some(wanted.clone()), etag, ..Default::default() }))
+    };
+    Ok(match there {
+        None => (Action::Create(request(String::new())), diff),
+        Some(_) if diff.is_empty() => (Action::Unchanged, diff),
+        Some(there) => (Action::Update(request(there.etag.clone())), diff),
+    })
 }
 
 fn managed(labels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
@@ -522,6 +557,7 @@ impl Change {
                 let request = pb::SetRetentionRuleRequest { rule: Some(*rule), ..Default::default() };
                 rpc!(client.change, retention_client::RetentionClient, set_retention_rule, request).map(drop)
             }
+            Request::PutTrigger(request) => rpc!(client.change, reviews_client::ReviewsClient, put_review_trigger, *request).map(drop),
             Request::RevokeGrant(request) => rpc!(client.change, grants_client::GrantsClient, revoke_grant, request).map(drop),
         }
     }

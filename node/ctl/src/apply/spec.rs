@@ -124,6 +124,46 @@ pub(crate) struct RetentionSpec {
     pub(crate) reason: String,
 }
 
+/// Words and defaults are those of `assize review trigger set`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct TriggerSpec {
+    /// E.g. `owner-left` or `denials=20`.
+    pub(crate) on: String,
+    pub(crate) window: Option<String>,
+    pub(crate) least: Option<u64>,
+    pub(crate) gather: Option<String>,
+    pub(crate) basis: String,
+    pub(crate) reviewers: Vec<String>,
+    pub(crate) due: String,
+    pub(crate) overdue: Option<String>,
+    pub(crate) certifies: Option<String>,
+    #[serde(default)]
+    pub(crate) fallback: Vec<String>,
+    pub(crate) escalates: Option<String>,
+    pub(crate) rationale_from: Option<String>,
+    #[serde(default)]
+    pub(crate) scope: ScopeSpec,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct ScopeSpec {
+    pub(crate) subjects: Option<String>,
+    #[serde(default)]
+    pub(crate) principals: Vec<String>,
+    #[serde(default)]
+    pub(crate) owners: Vec<String>,
+    #[serde(default)]
+    pub(crate) targets: Vec<String>,
+    #[serde(default)]
+    pub(crate) labels: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) verbs: Vec<String>,
+    pub(crate) risk: Option<String>,
+    pub(crate) unused_for: Option<String>,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct JobSpec {

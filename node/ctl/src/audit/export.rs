@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use domain::audit::export::{EXPORT_MAGIC, ExportCheckpoint, ExportEnd, ExportHeader, ExportLeaf, Item, encode_item};
@@ -72,7 +72,7 @@ pub(crate) async fn run(client: &mut Client, out: &mut Output<'_>, args: ExportA
     match (args.format.map(RecordFormat::from), args.out.clone()) {
         (Some(format), Some(path)) => {
             let part = path.with_extension("part");
-            let mut file = BufWriter::new(File::create(&part)?);
+            let mut file = create(&part)?;
             let written = records(client, &mut file, format, &args).await?;
             file.into_inner().map_err(|e| Failure::from(e.into_error()))?.sync_all()?;
             std::fs::rename(&part, &path)?;
@@ -121,18 +121,24 @@ async fn records(client: &mut Client, to: &mut (dyn Write + Send), format: Recor
     Ok(written)
 }
 
+fn create(path: &Path) -> Result<BufWriter<File>, Failure> {
+    File::create(path).map(BufWriter::new).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))
+}
+
 /// Under another name until it is whole.
 async fn proof(client: &mut Client, out: &mut Output<'_>, args: ExportArgs, path: PathBuf) -> Result<(), Failure> {
     let mut stream = rpc!(client.stream, audit_client::AuditClient, export, pb::ExportRequest { logs: args.logs })?;
     let part = path.with_extension("part");
-    let mut file = BufWriter::new(File::create(&part)?);
+    let mut file = create(&part)?;
     file.write_all(EXPORT_MAGIC)?;
     let mut end = None;
     while let Some(item) = stream.message().await.map_err(|status| refused(&status))? {
         let item = item.item.ok_or_else(|| Failure::failed("the node exports what this version does not know"))?;
         let item = stored(item)?;
         match (&item, &args.genesis_out) {
-            (Item::Header(header), Some(path)) => std::fs::write(path, format!("{}\n", header.genesis))?,
+            (Item::Header(header), Some(path)) => {
+                std::fs::write(path, format!("{}\n", header.genesis)).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?
+            }
             (Item::End(counts), _) => end = Some(*counts),
             (Item::Header(_) | Item::Leaf(_) | Item::Checkpoint(_), _) => {}
         }

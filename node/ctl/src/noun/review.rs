@@ -1,5 +1,5 @@
 mod export;
-mod trigger;
+pub(crate) mod trigger;
 
 use std::collections::BTreeMap;
 
@@ -11,6 +11,7 @@ use proto::admin::review_stage::{ByRight, Named, Reviewers, TargetOwner};
 use proto::admin::review_status::Status;
 
 use super::{grant, receipt};
+use crate::apply::spec::TriggerSpec;
 use crate::client::{Client, rpc};
 use crate::outcome::Failure;
 use crate::output::{Output, Table, fields};
@@ -76,6 +77,11 @@ pub struct OpenArgs {
     terms: TermsArgs,
 }
 
+/// What holds where nothing is said.
+const OVERDUE: &str = "suspend";
+const CERTIFIES: &str = "90d";
+const SUBJECTS: &str = "all";
+
 /// What a review is held on.
 #[derive(Debug, Clone, Args)]
 struct TermsArgs {
@@ -89,10 +95,10 @@ struct TermsArgs {
     #[arg(long, value_parser = parse_span, value_name = "TIME")]
     due: std::time::Duration,
     /// What becomes of an item that nobody decided on.
-    #[arg(long, value_enum, default_value = "suspend")]
+    #[arg(long, value_enum, default_value = OVERDUE)]
     overdue: OverdueArg,
     /// How long a decision to keep access counts.
-    #[arg(long, default_value = "90d", value_parser = parse_span, value_name = "TIME")]
+    #[arg(long, default_value = CERTIFIES, value_parser = parse_span, value_name = "TIME")]
     certifies: std::time::Duration,
     /// A person who decides where nobody else can, and on everything once it escalates.
     #[arg(long, value_name = "NAME")]
@@ -109,7 +115,7 @@ struct TermsArgs {
 /// All that is given must hold; without any of them everything is reviewed.
 #[derive(Debug, Clone, Args)]
 struct ScopeArgs {
-    #[arg(long, value_enum, default_value = "all", help_heading = "Scope")]
+    #[arg(long, value_enum, default_value = SUBJECTS, help_heading = "Scope")]
     subjects: Subjects,
     #[arg(long = "principal", value_name = "NAME", help_heading = "Scope")]
     principals: Vec<String>,
@@ -308,6 +314,44 @@ fn terms(args: TermsArgs, repeats: Option<std::time::Duration>) -> pb::ReviewTer
         rationale_from: risk(args.rationale_from).into(),
         repeats: repeats.map(span_to_wire),
     }
+}
+
+/// The same from a document.
+fn declared_terms(spec: &TriggerSpec) -> Result<TermsArgs, Failure> {
+    let given = |text: &Option<String>, default: &str| text.clone().unwrap_or_else(|| default.to_owned());
+    let scope = &spec.scope;
+    Ok(TermsArgs {
+        basis: spec.basis.clone(),
+        stages: spec.reviewers.clone(),
+        due: span("due", &spec.due)?,
+        overdue: word("overdue", &given(&spec.overdue, OVERDUE))?,
+        certifies: span("certifies", &given(&spec.certifies, CERTIFIES))?,
+        fallback: spec.fallback.clone(),
+        escalates: spec.escalates.as_deref().map(|text| span("escalates", text)).transpose()?,
+        rationale_from: spec.rationale_from.as_deref().map(|text| word("rationaleFrom", text)).transpose()?,
+        scope: ScopeArgs {
+            subjects: word("scope.subjects", &given(&scope.subjects, SUBJECTS))?,
+            principals: scope.principals.clone(),
+            owners: scope.owners.clone(),
+            targets: scope.targets.clone(),
+            labels: scope.labels.clone().into_iter().collect(),
+            verbs: scope.verbs.clone(),
+            risk_from: scope.risk.as_deref().map(|text| word("scope.risk", text)).transpose()?,
+            unused_for: scope.unused_for.as_deref().map(|text| span("scope.unusedFor", text)).transpose()?,
+        },
+    })
+}
+
+fn span(field: &str, text: &str) -> Result<std::time::Duration, Failure> {
+    parse_span(text).map_err(|e| Failure::usage(format!("{field}: {e}")))
+}
+
+fn word<T: ValueEnum>(field: &str, text: &str) -> Result<T, Failure> {
+    T::from_str(text, false).map_err(|_| {
+        let words: Vec<String> =
+            T::value_variants().iter().filter_map(|word| Some(word.to_possible_value()?.get_name().to_owned())).collect();
+        Failure::usage(format!("{field}: {text:?} is not one of {}", words.join(", ")))
+    })
 }
 
 fn risk(risk: Option<RiskArg>) -> pb::Risk {

@@ -145,25 +145,46 @@ pub fn majority(voters: usize) -> usize {
     voters / 2 + 1
 }
 
-/// The voters that signed this note. A line counts if it has the voter's name and key id and its signature verifies;
-/// other lines (of witnesses, of nodes that are no voters) are passed over.
-pub fn signers(note: &Note, origin: &Origin, voters: &Voters, check: CheckSignature<'_>) -> BTreeSet<NodeId> {
-    let signed_by = |(node, key): &(&NodeId, &[u8; 32])| {
-        let name = origin.signer(**node);
+/// The signature lines of a note that stand under the name and key id of a voter. Other lines (of witnesses, of nodes
+/// that are no voters) are passed over.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Signed {
+    pub by: BTreeSet<NodeId>,
+    /// Their lines do not verify. No node writes such a line: it was changed.
+    pub falsely_by: BTreeSet<NodeId>,
+}
+
+pub fn signed(note: &Note, origin: &Origin, voters: &Voters, check: CheckSignature<'_>) -> Signed {
+    let mut signed = Signed::default();
+    for (node, key) in voters {
+        let name = origin.signer(*node);
         let id = key_id(&name, key);
-        note.signatures.iter().any(|line| line.name == name && line.key_id == id && check(key, note.text.as_bytes(), &line.signature))
-    };
-    voters.iter().filter(signed_by).map(|(node, _)| *node).collect()
+        for line in note.signatures.iter().filter(|line| line.name == name && line.key_id == id) {
+            let is_true = check(key, note.text.as_bytes(), &line.signature);
+            if is_true {
+                signed.by.insert(*node)
+            } else {
+                signed.falsely_by.insert(*node)
+            };
+        }
+    }
+    signed
+}
+
+impl Signed {
+    /// Those who signed, if they are a majority of these voters.
+    pub fn by_majority(self, voters: &Voters) -> Result<BTreeSet<NodeId>, CheckpointError> {
+        let needed = majority(voters.len());
+        if voters.is_empty() || self.by.len() < needed {
+            return Err(CheckpointError::NoMajority { signed: self.by.len(), voters: voters.len(), needed });
+        }
+        Ok(self.by)
+    }
 }
 
 /// Is the note signed by a majority of these voters? Gives those who signed.
 pub fn verify(note: &Note, origin: &Origin, voters: &Voters, check: CheckSignature<'_>) -> Result<BTreeSet<NodeId>, CheckpointError> {
-    let signed = signers(note, origin, voters, check);
-    let needed = majority(voters.len());
-    if voters.is_empty() || signed.len() < needed {
-        return Err(CheckpointError::NoMajority { signed: signed.len(), voters: voters.len(), needed });
-    }
-    Ok(signed)
+    signed(note, origin, voters, check).by_majority(voters)
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::member::Cancelled;
 use crate::operation::{Access, Effect};
 use crate::refusal::Refusal;
 use crate::time::LogTime;
-pub use fields::FieldValue;
+pub use fields::{FieldValue, KIND_NAMES};
 pub use stored::{Record, concerns_connections, decode};
 use write::Writer;
 

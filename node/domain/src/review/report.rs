@@ -11,7 +11,7 @@ use crate::id::{Digest, Name};
 use crate::state::State;
 use crate::time::LogTime;
 
-/// The columns. Times are milliseconds since 1970 in log time; versions are indexes of the control log.
+/// The columns. Times are log time as RFC 3339 has it, in UTC; versions are indexes of the control log.
 pub const REPORT_HEADER: &str = "review,name,basis,opened_by,opened,due,item,subject,principal,target,access,granted_by,granted,expires,risk,version,\
 outcome,stage,decision,by,at,index,seen,before,after,rationale";
 
@@ -52,7 +52,6 @@ fn lines(history: Option<&History>) -> Vec<Line<'_>> {
 }
 
 fn columns(review: &Review, number: u32, item: &Item, standing: Standing, line: Line<'_>) -> Vec<String> {
-    let millis = |time: LogTime| time.0.to_string();
     let (target, access, granted_by, granted, expires) = match &item.subject {
         Subject::Grant(grant) => {
             let access = Access { permissions: grant.permissions.clone(), roles: grant.roles.clone() };
@@ -67,16 +66,16 @@ fn columns(review: &Review, number: u32, item: &Item, standing: Standing, line: 
         review.name.to_string(),
         review.terms.basis.clone(),
         review.opened_by.to_string(),
-        millis(review.opened),
-        millis(review.due()),
+        review.opened.rfc_3339(),
+        review.due().rfc_3339(),
         number.to_string(),
         item.subject_id(),
         item.principal.to_string(),
         target,
         access,
         granted_by.to_string(),
-        millis(granted),
-        expires.map(millis).unwrap_or_default(),
+        granted.rfc_3339(),
+        expires.map(LogTime::rfc_3339).unwrap_or_default(),
         item.risk.in_words().to_owned(),
         item.version().to_string(),
         standing.in_words(),
@@ -92,7 +91,7 @@ fn columns(review: &Review, number: u32, item: &Item, standing: Standing, line: 
                 (d.stage + 1).to_string(),
                 d.choice.in_words().to_owned(),
                 d.by.to_string(),
-                millis(d.at),
+                d.at.rfc_3339(),
                 d.index.to_string(),
                 d.seen.to_string(),
                 before,
@@ -104,7 +103,7 @@ fn columns(review: &Review, number: u32, item: &Item, standing: Standing, line: 
             String::new(),
             format!("handed to {}", h.to),
             h.by.to_string(),
-            millis(h.at),
+            h.at.rfc_3339(),
             h.index.to_string(),
             String::new(),
             String::new(),

@@ -65,7 +65,7 @@ impl<'a> Cursor<'a> {
     /// As [`Self::cstr_bytes`], which must be UTF-8: the only client encoding that the gateway speaks.
     pub fn cstr(&mut self) -> Result<&'a str, CodecError> {
         let bytes = self.cstr_bytes()?;
-        std::str::from_utf8(bytes).map_err(|_| self.malformed("a string that is not UTF-8"))
+        std::str::from_utf8(bytes).map_err(|_| CodecError::NotUtf8 { message: self.message })
     }
 
     /// A value with its length before it; −1 is NULL, any other negative length is an error.

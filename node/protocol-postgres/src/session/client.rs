@@ -13,9 +13,10 @@ use super::context::message;
 use super::decide::{Flow, Statement};
 use super::names::{Portal, Prepared, Source};
 use super::pipeline::Expect;
+use crate::codec::fields::Response;
 use crate::codec::frame::{HEADER_SIZE, header};
 use crate::codec::frontend::Subject;
-use crate::codec::{Frame, Frontend, Piece};
+use crate::codec::{CodecError, Frame, Frontend, Piece};
 use crate::operation::{Classified, Step};
 
 impl Session {
@@ -86,7 +87,7 @@ impl Session {
                 return None;
             }
             self.swallowing = None;
-            self.refuse_by_tag(tag, &Refusal::StatementTooLong { limit: MESSAGE_MAX }, road);
+            self.refuse_by_tag(tag, &crate::refusal::error(&Refusal::StatementTooLong { limit: MESSAGE_MAX }), road);
             return Some(true);
         }
         match header(&road.client_in, 1 << 30) {
@@ -103,21 +104,25 @@ impl Session {
         }
     }
 
-    fn refuse_by_tag(&mut self, tag: u8, refusal: &Refusal, road: &mut Road) {
+    /// Answers a message that is not judged, because it cannot be read, as the server would answer one that fails.
+    fn refuse_by_tag(&mut self, tag: u8, response: &Response, road: &mut Road) {
         if self.skipping {
             return;
         }
-        let response = crate::refusal::error(refusal);
         match tag {
-            b'Q' | b'F' => self.refuse_query(&response, road),
-            b'P' | b'B' | b'D' | b'E' | b'C' => self.refuse_extended(&response, road),
-            _ => self.broken("a message of this kind is never that long", road),
+            b'Q' | b'F' => self.refuse_query(response, road),
+            b'P' | b'B' | b'D' | b'E' | b'C' => self.refuse_extended(response, road),
+            _ => self.broken(response.message.clone(), road),
         }
     }
 
     fn take_message(&mut self, frame: &Frame, road: &mut Road) -> Flow {
         let parsed = match Frontend::parse(frame) {
             Ok(parsed) => parsed,
+            Err(CodecError::NotUtf8 { .. }) if !self.copying_in => {
+                self.refuse_by_tag(frame.tag, &crate::refusal::not_utf8(), road);
+                return Flow::Done;
+            }
             Err(error) => {
                 self.broken(error.to_string(), road);
                 return Flow::Done;

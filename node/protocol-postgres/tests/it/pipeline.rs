@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::BufMut;
+use bytes::{BufMut, BytesMut};
 use domain::audit::record::decode;
 use domain::audit::record::stored::Kind;
 use postgres_protocol::message::frontend;
@@ -162,6 +162,39 @@ async fn a_message_too_long_to_be_judged_is_refused_and_the_session_goes_on() {
     })
     .await;
     assert_eq!((seen.0.as_str(), seen.1.as_str()), ("E(54000) Z(I)", "T D C(SELECT 1) Z(I)"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn text_that_is_not_utf_8_is_refused_as_the_server_would_and_the_session_goes_on() {
+    let world = World::with(WORK).await;
+    let seen = with_raw(&world, |mut raw| {
+        raw.send(|out| {
+            not_utf_8(out, b'Q', b"select '\xff'\0");
+            frontend::query("select id from orders where id = 1", out).expect("short");
+            // In a pipeline the messages up to the Sync are skipped, and what went before is rolled back.
+            Raw::run(out, "insert into orders values (50, 'fifty')");
+            not_utf_8(out, b'P', b"\0select '\xc3('\0\0\0");
+            Raw::run(out, "insert into orders values (51, 'fifty-one')");
+            frontend::sync(out);
+            // In a transaction it is failed by it.
+            frontend::query("begin", out).expect("short");
+            not_utf_8(out, b'Q', b"select '\xff'\0");
+            frontend::query("select id from orders where id = 1", out).expect("short");
+            frontend::query("rollback", out).expect("short");
+        });
+        raw.until_ready(7)
+    })
+    .await;
+    let expected =
+        "E(22021) Z(I) T D C(SELECT 1) Z(I) 1 2 C(INSERT 0 1) E(22021) Z(I) C(BEGIN) Z(T) E(22021) Z(E) E(25P02) Z(E) C(ROLLBACK) Z(I)";
+    assert_eq!(seen, expected);
+    assert_eq!(world.count("orders"), 2);
+}
+
+fn not_utf_8(out: &mut BytesMut, tag: u8, body: &[u8]) {
+    out.put_u8(tag);
+    out.put_u32(u32::try_from(body.len() + 4).expect("short"));
+    out.put_slice(body);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,7 +6,8 @@ use proto::admin::trigger_event::{
     CredentialChanged, Denials, Event, Finding, HighRiskGrant, JobChanged, OwnerLeft, TokenIssued, Unused, Volume,
 };
 
-use super::{TermsArgs, stage_in_words, terms};
+use super::{TermsArgs, declared_terms, span, stage_in_words, terms};
+use crate::apply::spec::TriggerSpec;
 use crate::client::{Client, rpc};
 use crate::noun::{DeleteArgs, NameArg};
 use crate::outcome::Failure;
@@ -23,6 +24,11 @@ pub enum TriggerCommand {
     Delete(DeleteArgs),
 }
 
+/// What holds where nothing is said.
+const WINDOW: &str = "1h";
+const LEAST: u64 = 1000;
+const GATHER: &str = "10m";
+
 #[derive(Debug, Clone, Args)]
 pub struct SetArgs {
     /// Also of the reviews it opens.
@@ -32,13 +38,13 @@ pub struct SetArgs {
     #[arg(long, value_name = "EVENT", value_parser = parse_event)]
     on: Event,
     /// Of --on volume: what rows are counted within.
-    #[arg(long, default_value = "1h", value_parser = parse_span, value_name = "TIME")]
+    #[arg(long, default_value = WINDOW, value_parser = parse_span, value_name = "TIME")]
     window: Duration,
     /// Of --on volume: fewer rows are never too many.
-    #[arg(long, default_value_t = 1000, value_name = "ROWS")]
+    #[arg(long, default_value_t = LEAST, value_name = "ROWS")]
     least: u64,
     /// From the first event to the opening: what happens meanwhile is one review.
-    #[arg(long, default_value = "10m", value_parser = parse_span, value_name = "TIME")]
+    #[arg(long, default_value = GATHER, value_parser = parse_span, value_name = "TIME")]
     gather: Duration,
     #[command(flatten)]
     terms: TermsArgs,
@@ -77,21 +83,37 @@ impl TriggerCommand {
 async fn set(client: &mut Client, out: &mut Output<'_>, args: SetArgs) -> Result<(), Failure> {
     let all = rpc!(client.ask, reviews_client::ReviewsClient, list_review_triggers, pb::ListReviewTriggersRequest {})?;
     let there = all.triggers.into_iter().find(|trigger| trigger.name == args.name);
+    let etag = there.map(|there| there.etag).unwrap_or_default();
+    let request = pb::PutReviewTriggerRequest { trigger: Some(wanted(args)), etag, ..Default::default() };
+    let put = rpc!(client.change, reviews_client::ReviewsClient, put_review_trigger, request)?;
+    out.show(&put, |put| format!("{} opens a review on {}\n", put.name, on(put)))
+}
+
+fn wanted(args: SetArgs) -> pb::ReviewTrigger {
     let event = match args.on {
         Event::Volume(volume) => Event::Volume(Volume { window: Some(span_to_wire(args.window)), least: args.least, ..volume }),
         event => event,
     };
-    let trigger = pb::ReviewTrigger {
+    pb::ReviewTrigger {
         name: args.name,
         event: Some(pb::TriggerEvent { event: Some(event) }),
         terms: Some(terms(args.terms, None)),
         gather: Some(span_to_wire(args.gather)),
         ..Default::default()
-    };
-    let etag = there.map(|there| there.etag).unwrap_or_default();
-    let request = pb::PutReviewTriggerRequest { trigger: Some(trigger), etag, ..Default::default() };
-    let put = rpc!(client.change, reviews_client::ReviewsClient, put_review_trigger, request)?;
-    out.show(&put, |put| format!("{} opens a review on {}\n", put.name, on(put)))
+    }
+}
+
+/// What a document declares: the same as [`SetArgs`], with the same defaults.
+pub(crate) fn declared(name: &str, spec: &TriggerSpec) -> Result<pb::ReviewTrigger, Failure> {
+    let on = parse_event(&spec.on).map_err(|e| Failure::usage(format!("on: {e}")))?;
+    Ok(wanted(SetArgs {
+        name: name.to_owned(),
+        on,
+        window: span("window", spec.window.as_deref().unwrap_or(WINDOW))?,
+        least: spec.least.unwrap_or(LEAST),
+        gather: span("gather", spec.gather.as_deref().unwrap_or(GATHER))?,
+        terms: declared_terms(spec)?,
+    }))
 }
 
 fn parse_event(text: &str) -> Result<Event, String> {

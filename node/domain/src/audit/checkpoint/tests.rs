@@ -100,12 +100,12 @@ fn a_signature_stands_for_one_text_one_key_and_one_name() {
     let origin = checkpoint().origin;
     let mut other_text = signed_by(&[1, 2]);
     other_text.text = other_text.text.replace("20480", "20481");
-    assert!(signers(&other_text, &origin, &voters(3), &check).is_empty());
+    assert!(signed(&other_text, &origin, &voters(3), &check).by.is_empty());
     let mut other_name = signed_by(&[1, 2]);
     other_name.signatures[1].name = origin.signer(NodeId(3));
-    assert_eq!(signers(&other_name, &origin, &voters(3), &check), BTreeSet::from([NodeId(1)]));
+    assert_eq!(signed(&other_name, &origin, &voters(3), &check).by, BTreeSet::from([NodeId(1)]));
     let rotated = Voters::from([(NodeId(1), [9; 32]), (NodeId(2), [2; 32])]);
-    assert_eq!(signers(&signed_by(&[1, 2]), &origin, &rotated, &check), BTreeSet::from([NodeId(2)]));
+    assert_eq!(signed(&signed_by(&[1, 2]), &origin, &rotated, &check).by, BTreeSet::from([NodeId(2)]));
 }
 
 #[test]

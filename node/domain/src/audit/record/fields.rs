@@ -80,6 +80,21 @@ impl Fields {
     }
 }
 
+/// All that [`Record::kind_name`] says of records whose kind is known.
+pub const KIND_NAMES: [&str; 11] = [
+    "admission",
+    "intent",
+    "outcome",
+    "enforcement",
+    "late-send",
+    "session-end",
+    "statement-text",
+    "target-check",
+    "connection",
+    "termination",
+    "pruned",
+];
+
 impl Record {
     /// `admission`, `intent`, `outcome`, …; empty for a kind that is not known.
     pub fn kind_name(&self) -> &'static str {

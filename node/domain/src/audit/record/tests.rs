@@ -93,6 +93,7 @@ fn round_trip(event: &Event<'_>) -> Record {
     assert_eq!((record.version, record.node, record.boot, record.sequence), (RECORD_VERSION, 2, 0xb007, 41));
     assert_eq!((record.control_index, record.time, record.run.as_str()), (1042, 1_795_000_000_123, "nightly-17"));
     assert_eq!(record.session.map(|s| s.id()), Some(session()));
+    assert!(KIND_NAMES.contains(&record.kind_name()), "{}", record.kind_name());
     record
 }
 

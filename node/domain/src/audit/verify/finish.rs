@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Failure, Log, LogReport, PrunedBy, Report, Verifier, VerifyError, Vouched};
-use crate::audit::checkpoint::{self, CONTROL_LOG, CheckSignature, Checkpoint, Voters};
+use crate::audit::checkpoint::{self, CONTROL_LOG, CheckSignature, Checkpoint, Note, Voters};
 use crate::audit::cosignature::WitnessKey;
 use crate::audit::history::VoterHistory;
 use crate::id::{Index, NodeId};
@@ -15,6 +15,8 @@ struct Judged {
     signers: BTreeSet<NodeId>,
     verified: u64,
     incomplete: u64,
+    /// Lines that were changed: how many leaves the checkpoint has, and whose line it is.
+    falsified: Vec<(u64, NodeId)>,
     /// The control index that the last verified checkpoint names. It never goes back as a log grows: voters of long
     /// ago, whose keys may be lost by now, sign nothing new.
     named: Index,
@@ -36,6 +38,13 @@ impl Judged {
                 false
             }
         }
+    }
+
+    /// Who of these voters signed it, if they are a majority. Lines that were changed are noted.
+    fn signers(&mut self, checkpoint: &Checkpoint, note: &Note, voters: &Voters, check: CheckSignature<'_>) -> Option<BTreeSet<NodeId>> {
+        let signed = checkpoint::signed(note, &checkpoint.origin, voters, check);
+        self.falsified.extend(signed.falsely_by.iter().map(|node| (checkpoint.size, *node)));
+        signed.by_majority(voters).ok()
     }
 }
 
@@ -131,9 +140,9 @@ impl Verifier {
             // What is under the checkpoint says who must sign it; those believed so far must have signed it too.
             let last = last_index(&self.control, checkpoint.size);
             let history = self.history.until(last);
-            let signed = |voters: &Voters| checkpoint::verify(note, &checkpoint.origin, voters, check).ok();
             let named = history.voters_at(checkpoint.control_index);
-            let signers = named.and_then(signed).filter(|_| signed(&believed).is_some());
+            let are_believed = || checkpoint::verify(note, &checkpoint.origin, &believed, check).is_ok();
+            let signers = named.and_then(|voters| judged.signers(checkpoint, note, voters, check)).filter(|_| are_believed());
             if judged.take(checkpoint, signers)
                 && let Some(named) = named
             {
@@ -150,6 +159,8 @@ impl Verifier {
 
     fn report(&mut self, name: &str, log: Log, judged: Judged, witnesses: BTreeMap<String, Vouched>) -> LogReport {
         let leaves = log.frontier.size();
+        let falsified = |(size, node)| Failure::Falsified { log: name.to_owned(), size, node };
+        self.failures.extend(judged.falsified.into_iter().map(falsified));
         if leaves > 0 && judged.verified == 0 {
             self.failures.push(Failure::NoCheckpoint { log: name.to_owned() });
         }
@@ -189,8 +200,8 @@ fn vouched(log: &Log, witnesses: &[WitnessKey], check: CheckSignature<'_>) -> BT
 fn judge(log: &Log, voters: &VoterHistory, check: CheckSignature<'_>) -> Judged {
     let mut judged = Judged::default();
     for (checkpoint, note) in log.notes.iter().filter(|(checkpoint, _)| log.roots.get(&checkpoint.size) == Some(&checkpoint.root)) {
-        let signers =
-            voters.voters_at(checkpoint.control_index).and_then(|voters| checkpoint::verify(note, &checkpoint.origin, voters, check).ok());
+        let named = voters.voters_at(checkpoint.control_index);
+        let signers = named.and_then(|voters| judged.signers(checkpoint, note, voters, check));
         judged.take(checkpoint, signers);
     }
     judged

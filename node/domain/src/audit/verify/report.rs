@@ -25,6 +25,8 @@ pub enum Failure {
     Missing { log: String, size: u64, leaves: u64 },
     #[error("{log}: no checkpoint that a majority of the voters signed")]
     NoCheckpoint { log: String },
+    #[error("{log}: the signature of node {node} under the checkpoint of {size} leaves is false")]
+    Falsified { log: String, size: u64, node: NodeId },
     #[error("control leaf {number} has index {index}, which is not beyond the one before it")]
     ControlOrder { number: u64, index: Index },
     #[error("{log}: leaf {number} is record {found} of a boot of node {node}; {expected} should follow")]

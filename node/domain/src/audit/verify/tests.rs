@@ -277,6 +277,21 @@ fn too_few_signatures_prove_nothing() {
     check_failures(&world, &["audit/0: no checkpoint that a majority of the voters signed"]);
 }
 
+/// A majority is left, but whoever changed a line may have changed more.
+#[test]
+fn one_false_signature_is_told_where_a_majority_is_left() {
+    for log in [CONTROL_LOG, AUDIT_LOG] {
+        let mut world = World::new();
+        world.record(1, 26);
+        world.checkpoint(AUDIT_LOG, &[1, 2, 3]);
+        let size = world.leaves(log).len();
+        let note = world.notes.iter_mut().rfind(|note| note.text.contains(&format!("/{log}\n"))).expect("a checkpoint");
+        note.signatures[2].signature[7] ^= 1;
+        check_failures(&world, &[&format!("{log}: the signature of node 3 under the checkpoint of {size} leaves is false")]);
+        assert_eq!(world.verify().logs[log].incomplete, 0);
+    }
+}
+
 /// Somebody with the keys of no real voter writes a log of their own that begins like the real one.
 #[test]
 fn voters_that_only_the_log_itself_vouches_for_are_not_believed() {
