@@ -19,7 +19,8 @@ pub struct Context {
     /// Built-in function names, and names that a later server may have built in, that some schema of the search path
     /// overloads by a function that belongs to no extension: unqualified, these are not taken for the built-in ones.
     /// And what runs a function without naming it, where that is neither built in nor an extension's: names of
-    /// operators, of types with a cast to them (`::name`), and of functions over a row (`.name`, as in `row.name`).
+    /// operators, of types with a cast to them and of domains that check by one (`::name`), and of functions over a row or
+    /// over anything (`.name`, as in `row.name`).
     pub shadowed: BTreeSet<Arc<str>>,
 }
 
@@ -82,9 +83,20 @@ select pg_catalog.current_database()::pg_catalog.text, \
                                where d.classid operator(pg_catalog.=) 'pg_catalog.pg_cast'::pg_catalog.regclass \
                                  and d.objid operator(pg_catalog.=) c.oid and d.deptype operator(pg_catalog.=) 'e') \
              union all \
+             select '::' operator(pg_catalog.||) t.typname::pg_catalog.text from pg_catalog.pg_constraint c \
+             join pg_catalog.pg_type t on c.contypid operator(pg_catalog.=) t.oid or c.contypid operator(pg_catalog.=) t.typbasetype \
+             where c.contypid operator(pg_catalog.<>) 0::pg_catalog.oid \
+               and exists (select from pg_catalog.pg_depend d \
+                           where d.classid operator(pg_catalog.=) 'pg_catalog.pg_constraint'::pg_catalog.regclass \
+                             and d.objid operator(pg_catalog.=) c.oid \
+                             and d.refclassid operator(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass \
+                             and d.refobjid operator(pg_catalog.>=) 16384::pg_catalog.oid) \
+             union all \
              select '.' operator(pg_catalog.||) p.proname::pg_catalog.text from pg_catalog.pg_proc p \
              join pg_catalog.pg_type t on t.oid operator(pg_catalog.=) p.proargtypes[0] \
-             where p.oid operator(pg_catalog.>=) 16384::pg_catalog.oid and t.typtype operator(pg_catalog.=) 'c' \
+             where p.oid operator(pg_catalog.>=) 16384::pg_catalog.oid \
+               and (t.typtype operator(pg_catalog.=) 'c' \
+                    or t.typname operator(pg_catalog.=) any ('{record,any,anyelement,anynonarray,anycompatible,anycompatiblenonarray}')) \
                and not exists (select from pg_catalog.pg_depend d \
                                where d.classid operator(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass \
                                  and d.objid operator(pg_catalog.=) p.oid and d.deptype operator(pg_catalog.=) 'e'))";

@@ -123,6 +123,18 @@ fn the_context_query_tells_what_names_mean() {
     server.run("app", &[unnamed]).expect("what runs functions without naming them");
     let told = server.run("app", &[query]).expect("the context");
     assert_eq!(told, "app|{public}|{}|{lower,pg_get_sequence_data,###,::mood,.leak}");
-    let temporary = server.run("app", &["create temp table scratch (a int)", "set search_path = ''", query]).expect("the context");
+    let checked = "create function fine(int) returns boolean language sql as 'select true'; create domain checked as int check (fine(value)); create domain deeper as checked; create domain plain as int check (value > 0); create function any_leak(anyelement) returns int language sql as 'select 1'";
+    server.run("app", &[checked]).expect("domains that run functions, and a function over anything");
+    let told = server.run("app", &[query]).expect("the context");
+    let mut unnamed: Vec<&str> =
+        told.rsplit_once("sequence_data,").map(|(_, rest)| rest.trim_end_matches('}').split(',').collect()).expect("a list");
+    unnamed.sort_unstable();
+    assert_eq!(unnamed, ["###", ".any_leak", ".leak", "::checked", "::deeper", "::mood"]);
+    let temporary = server
+        .run(
+            "app",
+            &["drop domain deeper, checked", "drop function any_leak", "create temp table scratch (a int)", "set search_path = ''", query],
+        )
+        .expect("the context");
     assert_eq!(temporary.lines().last(), Some("app|{}|{scratch}|{###,::mood,.leak}"));
 }
