@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn a_file_that_is_no_document_is_not_shown() {
         for text in ["hunter2\n", "- hunter2\n"] {
-            let found = parse(Path::new("f.yaml"), text).remove(0).err().expect("a fault");
+            let found = parse(Path::new("f.yaml"), text).remove(0).expect_err("a fault");
             assert_eq!(found, "f.yaml:1: not a document with kind, name and spec");
         }
     }

@@ -225,7 +225,7 @@ fn trigger(d: &Declared, spec: &TriggerSpec, there: Option<&pb::ReviewTrigger>) 
     let wanted = crate::noun::review::trigger::declared(&d.name, spec)?;
     let declared = |trigger: &pb::ReviewTrigger| pb::ReviewTrigger {
         name: trigger.name.clone(),
-        event: trigger.event.clone(),
+        event: trigger.event,
         terms: trigger.terms.clone(),
         gather: trigger.gather,
         ..Default::default()
