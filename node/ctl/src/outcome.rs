@@ -1,6 +1,7 @@
 //! How a command ends: its exit status and its words.
 
 use std::fmt;
+use std::path::Path;
 
 use proto::error::{self, FieldError, reason};
 use tonic::{Code, Status};
@@ -43,6 +44,11 @@ impl Failure {
 
     pub fn usage(message: impl Into<String>) -> Failure {
         Failure::Usage(message.into())
+    }
+
+    /// A file that was named cannot be used.
+    pub fn of_file(path: &Path, why: impl fmt::Display) -> Failure {
+        Failure::usage(format!("{}: {why}", path.display()))
     }
 
     pub fn exit_code(&self) -> u8 {

@@ -16,6 +16,7 @@ mod neighbour;
 mod node;
 mod orphan;
 mod outbound;
+mod own_login;
 mod retention;
 mod target;
 mod time;

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use cluster::Cluster;
 use cluster::limits::barrier_wait;
-use domain::admission::{Attempt, Recent, admit, ended_since};
+use domain::admission::{Attempt, Recent, ended_since};
 use domain::audit::record::{Backend, Termination};
 use domain::command::{Actor, Command};
 use domain::id::{Index, Name, NodeId, RevocationId, SessionId};
@@ -34,16 +34,13 @@ use domain::state::State;
 use domain::target::Target;
 use domain::time::LogTime;
 use futures_util::future::join_all;
-use protocol_postgres::codec::ProtocolVersion;
 use protocol_postgres::upstream::backend::{BACKENDS_PER_QUESTION_MAX, Fate, Which, terminate};
-use protocol_postgres::upstream::{Address, Login};
-use session::limits::UPSTREAM_USER_TIMEOUT;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 pub(crate) use self::roster::{Known, Roster};
-use crate::authority::CREDENTIAL;
 use crate::enforcement::Sessions;
 use crate::neighbour::{self, Answer, Connection, Question};
+use crate::own_login::{OwnLogin, within};
 
 /// How often the leader looks whether a member has left.
 const LOOK: Duration = Duration::from_millis(200);
@@ -258,13 +255,7 @@ impl Leader {
             let known = self.sessions.roster.admitted_before(*member, out.left);
             let mut recent = Recent::default();
             let rules = self.sessions.rules.as_ref();
-            let mut review = |state: &State, attempt: &Attempt, now: LogTime| {
-                recent.find(state, attempt, now).unwrap_or_else(|| {
-                    let admission = admit(state, attempt, now, rules);
-                    recent.keep(attempt, &admission);
-                    admission
-                })
-            };
+            let mut review = |state: &State, attempt: &Attempt, now: LogTime| recent.review(state, attempt, now, rules);
             let refuse = |known: &Known| ended_since(&state, &known.attempt, known.admitted_at, now, &mut review);
             let was_ripe = out.is_ripe();
             let all = due(known, out, was_ripe, refuse);
@@ -335,24 +326,8 @@ impl Leader {
             Protocol::Postgres | Protocol::Assize => return Ok(vec![Fate::NotFound; backends.len()]),
         }
         let credential = state.credentials.get(&target.credential).ok_or("the target's credential is gone")?;
-        let password = self.cluster.open(CREDENTIAL, credential.name.as_str(), &credential.sealed).map_err(|e| e.to_string())?;
-        let password = identity::Secret::new(password.to_vec());
-        let address =
-            Address { address: target.address.clone(), tls: target.tls.clone(), direct_tls: false, user_timeout: UPSTREAM_USER_TIMEOUT };
-        let settings = BTreeMap::new();
-        let login = Login {
-            username: &credential.username,
-            password: &password,
-            database: &target.default_database,
-            application: "assize, for a silent node",
-            settings: &settings,
-            read_only: true,
-            version: ProtocolVersion::V3_0,
-        };
-        match timeout(VISIT_DEADLINE, terminate(&address, &login, backends, which)).await {
-            Ok(fates) => fates.map_err(|error| error.to_string()),
-            Err(_) => Err(format!("no answer within {VISIT_DEADLINE:?}")),
-        }
+        let own = OwnLogin::open(&self.cluster, target, credential, "assize, for a silent node")?;
+        within(VISIT_DEADLINE, terminate(&own.address(), &own.login(), backends, which)).await
     }
 
     fn note(&mut self, visited: Visited) {

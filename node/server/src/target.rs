@@ -1,6 +1,5 @@
 //! `assize target check` and `assize explain`: dialling as a session would, and classifying as the road would.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,14 +17,12 @@ use domain::target::Target;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use proto::admin::{CheckStep, TargetFinding};
-use protocol_postgres::codec::ProtocolVersion;
 use protocol_postgres::operation::{Classifier, Context};
 use protocol_postgres::upstream::survey::{Survey, Used, findings, survey};
-use protocol_postgres::upstream::{Address, Login};
-use session::limits::{DIAL_DEADLINE, UPSTREAM_USER_TIMEOUT};
+use session::limits::DIAL_DEADLINE;
 
-use crate::authority::CREDENTIAL;
 use crate::enforcement::Sessions;
+use crate::own_login::{OwnLogin, within};
 
 pub(crate) struct Tools {
     pub(crate) cluster: Cluster,
@@ -43,25 +40,8 @@ fn step(name: &str, begun: Instant, result: Result<String, String>) -> CheckStep
 
 impl Tools {
     async fn survey(&self, target: &Target, credential: &Credential) -> Result<Survey, String> {
-        let password = self.cluster.open(CREDENTIAL, credential.name.as_str(), &credential.sealed).map_err(|e| e.to_string())?;
-        let password = identity::Secret::new(password.to_vec());
-        let address =
-            Address { address: target.address.clone(), tls: target.tls.clone(), direct_tls: false, user_timeout: UPSTREAM_USER_TIMEOUT };
-        let settings = BTreeMap::new();
-        let login = Login {
-            username: &credential.username,
-            password: &password,
-            database: &target.default_database,
-            application: "assize target check",
-            settings: &settings,
-            read_only: true,
-            version: ProtocolVersion::V3_0,
-        };
-        match tokio::time::timeout(DIAL_DEADLINE, survey(&address, &login)).await {
-            Ok(Ok(found)) => Ok(found),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("no answer within {DIAL_DEADLINE:?}")),
-        }
+        let own = OwnLogin::open(&self.cluster, target, credential, "assize target check")?;
+        within(DIAL_DEADLINE, survey(&own.address(), &own.login())).await
     }
 
     /// What live grants give at this target now, whatever a policy takes from it, and where the nodes are.

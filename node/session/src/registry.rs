@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use domain::admission::{self, Admission, Attempt, Recent};
+use domain::admission::{Admission, Attempt, Recent};
 use domain::audit::record::Backend;
 use domain::id::{Index, Name, RevocationId, RunId, SessionId};
 use domain::member::{Cancelled, SessionReceipt};
@@ -349,13 +349,7 @@ impl Live {
         if permit.is_current(state) && !permit.is_over(now) {
             return None;
         }
-        let review = |state: &State, attempt: &Attempt, now| {
-            recent.find(state, attempt, now).unwrap_or_else(|| {
-                let admission = admission::admit(state, attempt, now, rules);
-                recent.keep(attempt, &admission);
-                admission
-            })
-        };
+        let review = |state: &State, attempt: &Attempt, now| recent.review(state, attempt, now, rules);
         let refusal = permit.renew_by(state, now, review).err()?;
         Some(match refusal {
             Refusal::Revoked { revocation, reason } => (revocation, reason),

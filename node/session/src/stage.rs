@@ -227,7 +227,7 @@ async fn connect(admitted: Admitted, door: Box<dyn Door>, parts: &Arc<Parts>) {
     let dialled = tokio::time::timeout(DIAL_DEADLINE, door.connect(ticket)).await;
     reach(Point::Dialled);
     let end = match dialled {
-        Ok(Ok(connected)) => relay(connected, &registered, permit, (hold, &role), parts).await,
+        Ok(Ok(connected)) => relay(connected, &registered, permit, hold, &role, parts).await,
         Ok(Err(failed)) => {
             meters().dial_failed.increment(1);
             tracing::warn!(error = %failed, "dialling failed");
@@ -250,13 +250,7 @@ fn undialled(parts: &Parts, registered: &Registered) -> End {
     End::Upstream
 }
 
-async fn relay(
-    connected: Connected,
-    registered: &Registered,
-    permit: Arc<Permit>,
-    (hold, role): (Duration, &str),
-    parts: &Arc<Parts>,
-) -> End {
+async fn relay(connected: Connected, registered: &Registered, permit: Arc<Permit>, hold: Duration, role: &str, parts: &Arc<Parts>) -> End {
     if let Err(error) = prepare_upstream(&connected.upstream).and_then(|()| registered.gate.attach(&connected.upstream)) {
         tracing::warn!(%error, "the upstream socket cannot be fenced");
         return End::Us(Refusal::NoLease);

@@ -4,7 +4,6 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use domain::admission::Outcome;
 use domain::refusal::Refusal;
-use domain::time::LogTime;
 use domain::verdict::Verdict;
 
 use super::wire::{self, Decision, DecisionContext, Evaluation, Offer};
@@ -22,7 +21,7 @@ pub(super) async fn evaluate(room: &Room, caller: &Caller) -> Result<Response, P
         let expires = now.after(DENIAL_VALID);
         Offer {
             endpoint: format!("{}{REQUESTS}", caller.base),
-            expires_at: rfc_3339(expires),
+            expires_at: expires.rfc_3339(),
             binding_token: room.denials.token(&[caller.name.as_str(), &evaluation.fingerprint()], &expires.0.to_string()),
         }
     });
@@ -37,7 +36,7 @@ pub(super) async fn evaluate(room: &Room, caller: &Caller) -> Result<Response, P
         Some(_) | None => Vec::new(),
     };
     let context = DecisionContext {
-        evaluated_at: rfc_3339(now),
+        evaluated_at: now.rfc_3339(),
         index: state.applied.0,
         outcome: match judged.admission.outcome {
             Outcome::Approved => "approved",
@@ -66,10 +65,4 @@ pub(super) fn told(refusal: &Refusal) -> String {
         Refusal::Policy { reason, .. } => format!("policy: {reason}"),
         other => other.code().into(),
     }
-}
-
-pub(super) fn rfc_3339(time: LogTime) -> String {
-    let seconds = i64::try_from(time.0 / 1000).unwrap_or(i64::MAX);
-    let nanos = i32::try_from(time.0 % 1000).unwrap_or_default() * 1_000_000;
-    jiff::Timestamp::new(seconds, nanos).map(|at| at.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()).unwrap_or_default()
 }

@@ -11,7 +11,7 @@ use domain::request::{Ask, Request, RequestStatus};
 use domain::state::State;
 use domain::time::LogTime;
 
-use super::evaluation::{rfc_3339, told};
+use super::evaluation::told;
 use super::wire::{self, Approval, Completion, Submission, Task, TaskAnswer};
 use super::{Caller, Problem, REQUESTS, Room};
 use crate::asked::NotAsked;
@@ -119,7 +119,7 @@ fn task(caller: &Caller, state: &State, request: &Request) -> TaskAnswer {
             status,
             status_endpoint: format!("{}{REQUESTS}/{id}", caller.base),
             id,
-            expires_at: rfc_3339(request.expires),
+            expires_at: request.expires.rfc_3339(),
             reason: domain::escape::show(&reason).text,
             approvals: request.approvals.len(),
             approvals_needed: request.needed,
@@ -139,5 +139,5 @@ fn approval(state: &State, request: &Request) -> Approval {
     };
     let approved_at = request.approvals.values().map(|decision| decision.at).max().unwrap_or_default();
     let state = if matches!(request.status, RequestStatus::Spent { .. }) { "spent" } else { "open" };
-    Approval { id, approved_at: rfc_3339(approved_at), approved_until: rfc_3339(until), state }
+    Approval { id, approved_at: approved_at.rfc_3339(), approved_until: until.rfc_3339(), state }
 }

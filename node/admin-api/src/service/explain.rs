@@ -26,14 +26,11 @@ impl pb::explain_server::Explain for Api {
         if !state.principals.contains_key(&principal) {
             return Err(failure::not_found(&format!("principal {principal}")));
         }
-        if !state.targets.contains_key(&target) {
-            return Err(failure::not_found(&format!("target {target}")));
-        }
+        let known = state.targets.get(&target).ok_or_else(|| failure::not_found(&format!("target {target}")))?;
         let mut impossible = None;
         if !message.statement.is_empty() {
-            let default = state.targets.get(&target).map(|t| t.default_database.clone()).unwrap_or_default();
-            let database = if message.database.is_empty() { default } else { message.database };
-            let needed = self.0.classify.needs(&database, &message.statement);
+            let database = if message.database.is_empty() { &known.default_database } else { &message.database };
+            let needed = self.0.classify.needs(database, &message.statement);
             accesses.extend(needed.accesses);
             impossible = needed.impossible;
         }

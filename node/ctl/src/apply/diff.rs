@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 /// What the cluster says about an entity, not what was declared.
-const OUTPUT_ONLY: [&str; 12] = [
+const OUTPUT_ONLY: [&str; 18] = [
     "etag",
     "narrowed",
     "id",
@@ -19,7 +19,16 @@ const OUTPUT_ONLY: [&str; 12] = [
     "usage",
     "underReview",
     "denials", // evidence, which grows by itself
+    "by",      // of a trigger, with what it has gathered and opened
+    "pending",
+    "pendingMore",
+    "pendingSince",
+    "lastOpened",
+    "lastReview",
 ];
+
+/// Lists in which one comes after the other. The order of any other means nothing.
+const IN_ORDER: [&str; 1] = ["stages"];
 
 /// `- path: value` for what goes, `+ path: value` for what comes. Empty when nothing differs.
 pub(crate) fn lines<T: Serialize>(before: Option<&T>, after: &T) -> Vec<String> {
@@ -42,14 +51,19 @@ fn pairs<T: Serialize>(entity: &T) -> BTreeSet<(String, String)> {
     all
 }
 
-/// The items of a list share its path: their order means nothing in any entity.
 fn flatten(path: &str, value: &Value, all: &mut BTreeSet<(String, String)>) {
     match value {
         // An empty message is a choice made (`tls.off`), and stands for itself.
         Value::Object(fields) if fields.is_empty() => {
             all.insert((path.to_owned(), "{}".to_owned()));
         }
-        Value::Object(fields) => fields.iter().for_each(|(name, value)| flatten(&format!("{path}.{name}"), value, all)),
+        Value::Object(fields) => fields.iter().for_each(|(name, value)| match value {
+            Value::Array(items) if IN_ORDER.contains(&name.as_str()) => {
+                items.iter().enumerate().for_each(|(at, item)| flatten(&format!("{path}.{name}[{at}]"), item, all));
+            }
+            value => flatten(&format!("{path}.{name}"), value, all),
+        }),
+        // Its items share its path.
         Value::Array(items) => items.iter().for_each(|item| flatten(path, item, all)),
         Value::String(text) => {
             all.insert((path.to_owned(), text.clone()));
@@ -64,6 +78,7 @@ fn flatten(path: &str, value: &Value, all: &mut BTreeSet<(String, String)>) {
 mod tests {
     use super::*;
     use proto::admin as pb;
+    use proto::admin::review_stage::{Named, Reviewers};
 
     #[test]
     fn only_what_was_declared_is_compared() {
@@ -78,6 +93,22 @@ mod tests {
         assert_eq!(lines(Some(&before), &same), Vec::<String>::new());
         let after = pb::Role { description: "b".into(), permissions: vec!["y".into(), "z".into()], ..same };
         assert_eq!(lines(Some(&before), &after), ["- description: a", "+ description: b", "- permissions: x", "+ permissions: z"]);
+    }
+
+    #[test]
+    fn stages_come_in_an_order_and_reviewers_of_one_do_not() {
+        let named = |names: &[&str]| {
+            let persons = names.iter().map(|name| (*name).to_owned()).collect();
+            pb::ReviewStage { reviewers: Some(Reviewers::Named(Named { persons })) }
+        };
+        let trigger = |stages| pb::ReviewTrigger { terms: Some(pb::ReviewTerms { stages, ..Default::default() }), ..Default::default() };
+        let before = trigger(vec![named(&["ana", "bo"]), named(&["cy"])]);
+        assert_eq!(lines(Some(&before), &trigger(vec![named(&["bo", "ana"]), named(&["cy"])])), Vec::<String>::new());
+        let turned = lines(Some(&before), &trigger(vec![named(&["cy"]), named(&["ana", "bo"])]));
+        assert_eq!(turned.len(), 6, "{turned:?}");
+        assert_eq!(turned[2], "+ terms.stages[0].named.persons: cy");
+        let gathered = pb::ReviewTrigger { pending_more: true, by: "ana".into(), last_review: "review-7".into(), ..before.clone() };
+        assert_eq!(lines(Some(&gathered), &before), Vec::<String>::new());
     }
 
     #[test]

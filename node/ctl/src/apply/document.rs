@@ -62,7 +62,7 @@ pub(crate) fn read(paths: &[PathBuf]) -> Result<Vec<Declared>, Failure> {
             faults.push(format!("{}: has {size} bytes; {FILE_SIZE_MAX} at most", path.display()));
             continue;
         }
-        let text = std::fs::read_to_string(&path).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?;
+        let text = std::fs::read_to_string(&path).map_err(|e| Failure::of_file(&path, e))?;
         for document in parse(&path, &text) {
             match document {
                 Ok(declared) => match all.iter().find(|d| d.spec.kind() == declared.spec.kind() && d.name == declared.name) {
@@ -84,16 +84,15 @@ pub(crate) fn read(paths: &[PathBuf]) -> Result<Vec<Declared>, Failure> {
 
 /// The files themselves, and those of folders in the order of their names.
 fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
-    let failed = |path: &Path, e: std::io::Error| Failure::usage(format!("{}: {e}", path.display()));
     let mut all = Vec::new();
     for path in paths {
-        if !std::fs::metadata(path).map_err(|e| failed(path, e))?.is_dir() {
+        if !std::fs::metadata(path).map_err(|e| Failure::of_file(path, e))?.is_dir() {
             all.push(path.clone());
             continue;
         }
         let mut inside = Vec::new();
-        for entry in std::fs::read_dir(path).map_err(|e| failed(path, e))? {
-            let file = entry.map_err(|e| failed(path, e))?.path();
+        for entry in std::fs::read_dir(path).map_err(|e| Failure::of_file(path, e))? {
+            let file = entry.map_err(|e| Failure::of_file(path, e))?.path();
             if file.is_file() && file.extension().is_some_and(|ext| ext == "yaml" || ext == "yml") {
                 inside.push(file);
             }

@@ -13,10 +13,11 @@ use proto::admin::principal::Kind;
 use proto::admin::upstream_tls::{Mode, Off, RequireUnverified, VerifyFull};
 
 use super::document::{Declared, Spec};
-use super::spec::{CredentialSpec, GrantSpec, JobSpec, RetentionSpec, RoleSpec, TargetSpec, TlsMode, TlsSpec, TriggerSpec};
+use super::spec::{CredentialSpec, GrantSpec, JobSpec, RetentionSpec, RoleSpec, TargetSpec, TlsMode, TlsSpec, span};
 use super::{MANAGED_BY, diff};
 use crate::client::{Client, rpc};
 use crate::noun::credential::without_newline;
+use crate::noun::review::trigger;
 use crate::noun::{all_pages, grant};
 use crate::outcome::Failure;
 use crate::when::{self, When};
@@ -58,7 +59,7 @@ pub(crate) enum Request {
     PutGrant(Box<pb::Grant>),
     RevokeGrant(pb::RevokeGrantRequest),
     SetRetention(Box<pb::RetentionRule>),
-    PutTrigger(Box<pb::PutReviewTriggerRequest>),
+    PutTrigger(Box<pb::ReviewTrigger>),
 }
 
 /// What is there, by name.
@@ -179,7 +180,14 @@ fn change(d: &Declared, there: &There, rotate: bool) -> Result<Change, Failure> 
         Spec::Credential(spec) => credential(d, spec, there.credentials.get(&d.name), rotate)?,
         Spec::Grant(spec) => grant_change(d, spec, there.grants.get(&d.name))?,
         Spec::Retention(spec) => retention(d, spec, there.rules.get(&d.name))?,
-        Spec::Trigger(spec) => trigger(d, spec, there.triggers.get(&d.name))?,
+        Spec::Trigger(spec) => put(
+            there.triggers.get(&d.name),
+            trigger::declared(&d.name, spec)?,
+            |t, etag| t.etag = etag,
+            |t| t.etag.clone(),
+            Request::PutTrigger,
+            Request::PutTrigger,
+        ),
     };
     Ok(Change { kind: d.spec.kind(), name: d.name.clone(), action, diff })
 }
@@ -208,7 +216,7 @@ fn put<T: serde::Serialize>(
 
 /// Compared by what is kept for how long. A reason alone changes nothing.
 fn retention(d: &Declared, spec: &RetentionSpec, there: Option<&pb::RetentionRule>) -> Result<Planned, Failure> {
-    let keep = spec.keep.as_deref().map(when::parse_span).transpose().map_err(|e| Failure::usage(format!("keep: {e}")))?;
+    let keep = spec.keep.as_deref().map(|text| span("keep", text)).transpose()?;
     let of = |class: &str, keep| pb::RetentionRule { class: class.to_owned(), keep, ..Default::default() };
     let wanted = of(&d.name, keep.map(when::span_to_wire));
     let Some(there) = there else { return Err(Failure::usage(format!("{:?} is no class of records", d.name))) };
@@ -218,34 +226,6 @@ fn retention(d: &Declared, spec: &RetentionSpec, there: Option<&pb::RetentionRul
     }
     let rule = pb::RetentionRule { reason: spec.reason.clone(), ..wanted };
     Ok((Action::Update(Request::SetRetention(Box::new(rule))), diff))
-}
-
-/// Compared without what it has gathered.
-fn trigger(d: &Declared, spec: &TriggerSpec, there: Option<&pb::ReviewTrigger>) -> Result<Planned, Failure> {
-    let wanted = crate::noun::review::trigger::declared(&d.name, spec)?;
-    let declared = |trigger: &pb::ReviewTrigger| pb::ReviewTrigger {
-        name: trigger.name.clone(),
-        event: trigger.event,
-        terms: trigger.terms.clone(),
-        gather: trigger.gather,
-        ..Default::default()
-    };
-    let old = there.map(declared);
-    let mut diff = diff::lines(old.as_ref(), &wanted);
-    // The order of a list is no difference to it, and is one here.
-    let stages = |trigger: &pb::ReviewTrigger| trigger.terms.iter().flat_map(|terms| terms.stages.clone()).collect::<Vec<_>>();
-    let before = old.as_ref().map(stages).unwrap_or_default();
-    if diff.is_empty() && before.iter().zip(stages(&wanted)).any(|(old, new)| !diff::lines(Some(old), &new).is_empty()) {
-        diff.push("+ terms.stages: in another order".into());
-    }
-    let request = |etag: String| {
-        Request::PutTrigger(Box::new(pb::PutReviewTriggerRequest { trigger: Some(wanted.clone()), etag, ..Default::default() }))
-    };
-    Ok(match there {
-        None => (Action::Create(request(String::new())), diff),
-        Some(_) if diff.is_empty() => (Action::Unchanged, diff),
-        Some(there) => (Action::Update(request(there.etag.clone())), diff),
-    })
 }
 
 fn managed(labels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
@@ -269,8 +249,7 @@ fn principal(d: &Declared, there: &There, kind: Kind, active: bool, labels: &BTr
 /// With the server's defaults filled in, so that leaving them out is no difference.
 fn target(d: &Declared, spec: &TargetSpec) -> Result<pb::Target, Failure> {
     let span = |field: &str, text: &Option<String>, default: &str| {
-        let span = when::parse_span(text.as_deref().unwrap_or(default)).map_err(|e| Failure::usage(format!("{field}: {e}")))?;
-        Ok::<_, Failure>(Some(when::span_to_wire(span)))
+        span(field, text.as_deref().unwrap_or(default)).map(|span| Some(when::span_to_wire(span)))
     };
     let super::spec::Protocol::Postgres = spec.protocol;
     Ok(pb::Target {
@@ -557,7 +536,11 @@ impl Change {
                 let request = pb::SetRetentionRuleRequest { rule: Some(*rule), ..Default::default() };
                 rpc!(client.change, retention_client::RetentionClient, set_retention_rule, request).map(drop)
             }
-            Request::PutTrigger(request) => rpc!(client.change, reviews_client::ReviewsClient, put_review_trigger, *request).map(drop),
+            Request::PutTrigger(trigger) => {
+                let etag = trigger.etag.clone();
+                let request = pb::PutReviewTriggerRequest { trigger: Some(*trigger), etag, ..Default::default() };
+                rpc!(client.change, reviews_client::ReviewsClient, put_review_trigger, request).map(drop)
+            }
             Request::RevokeGrant(request) => rpc!(client.change, grants_client::GrantsClient, revoke_grant, request).map(drop),
         }
     }

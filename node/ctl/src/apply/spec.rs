@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Deserialize;
+
+use crate::outcome::Failure;
+use crate::when;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -204,4 +208,9 @@ pub(crate) struct GrantSpec {
 
 fn yes() -> bool {
     true
+}
+
+/// The span that a key of a document holds.
+pub(crate) fn span(key: &str, text: &str) -> Result<Duration, Failure> {
+    when::parse_span(text).map_err(|e| Failure::usage(format!("{key}: {e}")))
 }

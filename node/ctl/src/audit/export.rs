@@ -122,7 +122,7 @@ async fn records(client: &mut Client, to: &mut (dyn Write + Send), format: Recor
 }
 
 fn create(path: &Path) -> Result<BufWriter<File>, Failure> {
-    File::create(path).map(BufWriter::new).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))
+    File::create(path).map(BufWriter::new).map_err(|e| Failure::of_file(path, e))
 }
 
 /// Under another name until it is whole.
@@ -137,7 +137,7 @@ async fn proof(client: &mut Client, out: &mut Output<'_>, args: ExportArgs, path
         let item = stored(item)?;
         match (&item, &args.genesis_out) {
             (Item::Header(header), Some(path)) => {
-                std::fs::write(path, format!("{}\n", header.genesis)).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?
+                std::fs::write(path, format!("{}\n", header.genesis)).map_err(|e| Failure::of_file(path, e))?
             }
             (Item::End(counts), _) => end = Some(*counts),
             (Item::Header(_) | Item::Leaf(_) | Item::Checkpoint(_), _) => {}

@@ -107,8 +107,8 @@ pub(crate) fn run(args: VerifyArgs, out: &mut Output<'_>) -> Result<(), Failure>
     let mut first = FirstReading::default();
     read(&args.export, |item| first.item(item))?;
     for path in &args.checkpoints {
-        let note: Note = config::read(path)?.parse().map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?;
-        first.note(note).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?;
+        let note: Note = config::read(path)?.parse().map_err(|e| Failure::of_file(path, e))?;
+        first.note(note).map_err(|e| Failure::of_file(path, e))?;
     }
     let FirstReading { survey, notes } = first;
     let genesis = match &args.genesis {
@@ -236,7 +236,7 @@ impl SecondReading<'_> {
 
 fn read(path: &Path, mut each: impl FnMut(&Item) -> Result<(), Failure>) -> Result<(), Failure> {
     let in_file = |e: String| Failure::failed(format!("{}: {e}", path.display()));
-    let mut file = File::open(path).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?;
+    let mut file = File::open(path).map_err(|e| Failure::of_file(path, e))?;
     let (mut reader, mut chunk) = (ExportReader::default(), vec![0; CHUNK]);
     loop {
         let count = file.read(&mut chunk)?;

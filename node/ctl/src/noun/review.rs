@@ -11,7 +11,7 @@ use proto::admin::review_stage::{ByRight, Named, Reviewers, TargetOwner};
 use proto::admin::review_status::Status;
 
 use super::{grant, receipt};
-use crate::apply::spec::TriggerSpec;
+use crate::apply::spec::{TriggerSpec, span};
 use crate::client::{Client, rpc};
 use crate::outcome::Failure;
 use crate::output::{Output, Table, fields};
@@ -340,10 +340,6 @@ fn declared_terms(spec: &TriggerSpec) -> Result<TermsArgs, Failure> {
             unused_for: scope.unused_for.as_deref().map(|text| span("scope.unusedFor", text)).transpose()?,
         },
     })
-}
-
-fn span(field: &str, text: &str) -> Result<std::time::Duration, Failure> {
-    parse_span(text).map_err(|e| Failure::usage(format!("{field}: {e}")))
 }
 
 fn word<T: ValueEnum>(field: &str, text: &str) -> Result<T, Failure> {

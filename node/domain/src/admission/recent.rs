@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Admission, Attempt};
+use super::{Admission, Attempt, admit};
 use crate::id::Name;
 use crate::lock::LockOn;
+use crate::policy::Rules;
 use crate::state::State;
 use crate::time::LogTime;
 
@@ -29,6 +30,15 @@ impl Recent {
         let mut again = Admission { permit: Some(permit.for_session(attempt.session)), ..known.clone() };
         again.cited.state = state.applied;
         Some(again)
+    }
+
+    /// As [`super::admit`], which is asked only if nothing is known.
+    pub fn review(&mut self, state: &State, attempt: &Attempt, now: LogTime, rules: &dyn Rules) -> Admission {
+        self.find(state, attempt, now).unwrap_or_else(|| {
+            let admission = admit(state, attempt, now, rules);
+            self.keep(attempt, &admission);
+            admission
+        })
     }
 
     /// Remembers what was said, if that was yes.

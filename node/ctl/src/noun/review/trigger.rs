@@ -6,8 +6,8 @@ use proto::admin::trigger_event::{
     CredentialChanged, Denials, Event, Finding, HighRiskGrant, JobChanged, OwnerLeft, TokenIssued, Unused, Volume,
 };
 
-use super::{TermsArgs, declared_terms, span, stage_in_words, terms};
-use crate::apply::spec::TriggerSpec;
+use super::{TermsArgs, declared_terms, stage_in_words, terms};
+use crate::apply::spec::{TriggerSpec, span};
 use crate::client::{Client, rpc};
 use crate::noun::{DeleteArgs, NameArg};
 use crate::outcome::Failure;
